@@ -1,0 +1,86 @@
+# `make figures` regenerates every figure, `make test` tests everything; each does its own set-up. `make help` lists the rest.
+STUDY ?= demo
+TORCH_BACKEND ?=
+PYTHON ?= python3
+PY = .venv/bin/python
+export PYTHONUNBUFFERED = 1
+export TOKENIZERS_PARALLELISM = false
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: figures lab test lint encoders gallery clean help
+.SECONDARY:
+.DEFAULT_GOAL = help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "STUDY=demo (default) or another file of notebooks/studies; TORCH_BACKEND=cpu for a small installation."
+
+# Set-up. The lock constrains versions instead of listing what to install, so that a CPU build of torch does not bring CUDA.
+.venv/stamp: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gaplib needs Python 3.11 or newer: make PYTHON=...")'
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@echo "setting up .venv (once; about a minute, most of it torch)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements.lock)
+	@$(PY) -m uv pip install --quiet --python $(PY) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) \
+		--constraints requirements.lock --group dev --editable .
+	@touch $@
+
+# The notebooks, in order. Each executed notebook is its own stamp; % is the study.
+RUN = @$(PY) -m gaplib.study $*
+LIB = gaplib/
+ENCODED = $(addprefix $(LIB),paths.py names.py pairs.py encoders.py features.py datasets/__init__.py datasets/clipart.py \
+	datasets/own.py) $(wildcard phantoms/*.py) data/pairs/clipart.parquet requirements.lock \
+	$(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
+MEASURED = $(addprefix $(LIB),rows.py cone.py gap.py modulate.py)
+FIGURES = cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity
+
+build/%/01-cache-features.ipynb: notebooks/01-cache-features.ipynb notebooks/studies/%.yaml $(ENCODED) | .venv/stamp \
+		build/%/00-start-here.ipynb
+	$(RUN) $<
+# The part after | only keeps two notebooks from running at once under `make -j`.
+build/%/02-see-the-cone.ipynb: notebooks/02-see-the-cone.ipynb build/%/01-cache-features.ipynb $(MEASURED) gaplib/project.py
+	$(RUN) $<
+build/%/03-measure-the-gap.ipynb: notebooks/03-measure-the-gap.ipynb build/%/01-cache-features.ipynb $(MEASURED) \
+		| build/%/02-see-the-cone.ipynb
+	$(RUN) $<
+build/%/04-sweep-lambda.ipynb: notebooks/04-sweep-lambda.ipynb build/%/01-cache-features.ipynb $(MEASURED) \
+		gaplib/probe.py gaplib/sweep.py | build/%/03-measure-the-gap.ipynb
+	$(RUN) $<
+build/%/00-start-here.ipynb: notebooks/00-start-here.ipynb $(MEASURED) | .venv/stamp
+	$(RUN) $<
+build/%/06-make-figures.ipynb $(foreach name,$(FIGURES),figures/%/$(name).png): notebooks/06-make-figures.ipynb \
+		build/%/02-see-the-cone.ipynb build/%/03-measure-the-gap.ipynb build/%/04-sweep-lambda.ipynb \
+		gaplib/style.py gaplib/plots.py
+	$(RUN) $<
+notebooks/studies/%.yaml: | .venv/stamp # reached only when there is no such study: says so
+	$(RUN)
+
+figures: build/$(STUDY)/00-start-here.ipynb $(foreach name,$(FIGURES),figures/$(STUDY)/$(name).png) ## every figure of the study, into figures/STUDY
+	@echo "figures/$(STUDY) is up to date"
+
+lab: .venv/stamp ## open the notebooks in JupyterLab
+	$(PY) -m jupyterlab notebooks/00-start-here.ipynb
+
+lint: .venv/stamp ## ruff over code and notebooks; notebooks must hold no outputs
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb
+
+test: lint ## everything: lint, unit tests, doctests, all notebooks under the smoke study
+	$(PY) -m pytest
+
+# The committed mini encoders, trained anew: about an hour of CPU; `make -j2 encoders` trains two at once.
+MINIS = mini-clip mini-siglip mini-biomedclip mini-medsiglip
+TRAINED = $(addprefix train-,$(MINIS))
+encoders: $(TRAINED) ## train the mini encoders anew (replaces data/encoders)
+.PHONY: $(TRAINED)
+$(TRAINED): train-%: .venv/stamp
+	$(PY) -m gaplib.train $*
+
+gallery: figures ## the README's pictures, from the study's figures
+	$(PY) -m gaplib.style figures/$(STUDY) docs/images cones-umap cones-sphere auc-by-lambda
+
+clean: ## remove everything made: build, figures, features, results (not .venv)
+	rm -rf build figures data/features data/results
