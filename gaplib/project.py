@@ -1,0 +1,111 @@
+"""Low-dimensional views in which both modalities share one map."""
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from gaplib import rows
+
+# Points whose shadow on the view is shorter than this have no direction in it.
+SHORT = 1e-9
+
+
+def shared_pca(image, text, n_components=3):
+    """Directions of greatest variance of both clouds together, not centred away from the origin.
+
+    The sphere's centre must stay where it is for cones to look like cones, so rows are projected without centring:
+    the first direction is that of the gap-and-cone, and projections of unit rows stay inside the unit ball.
+
+    Parameters
+    ----------
+    image, text : ndarray of shape (n, d)
+    n_components : int
+
+    Returns
+    -------
+    ndarray of shape (n_components, d)
+        Orthonormal rows; each sign is fixed so that its largest entry is positive.
+
+    Examples
+    --------
+    >>> shared_pca(np.eye(3), np.eye(3), 2).shape
+    (2, 3)
+    """
+    image, text = rows.check_two(image, text)
+    both = np.concatenate([image, text]).astype(float)
+    _, axes = np.linalg.eigh(both.T @ both)
+    axes = axes[:, ::-1][:, :n_components].T
+    peaks = axes[np.arange(len(axes)), np.abs(axes).argmax(1)]
+    return axes * np.sign(peaks)[:, None]
+
+
+def to_sphere(x, axes):
+    """Rows seen along `axes` and put back on the unit sphere, (n, 3): directions, not distances, are kept.
+
+    Examples
+    --------
+    >>> to_sphere(np.array([[0.0, 2.0, 0.0]]), np.eye(3))
+    array([[0., 1., 0.]])
+    """
+    seen = np.asarray(x, float) @ axes.T
+    return seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), SHORT)
+
+
+def geodesic(start, end, n=24):
+    """Points of the shorter great-circle arcs between unit rows, by spherical linear interpolation.
+
+    Parameters
+    ----------
+    start, end : ndarray of shape (m, 3)
+    n : int
+        Points an arc.
+
+    Returns
+    -------
+    ndarray of shape (m, n, 3)
+
+    Examples
+    --------
+    >>> geodesic(np.eye(3)[:1], np.eye(3)[1:2], 3).round(3)
+    array([[[1.   , 0.   , 0.   ],
+            [0.707, 0.707, 0.   ],
+            [0.   , 1.   , 0.   ]]])
+    """
+    angle = np.arccos(np.clip(np.einsum("ij,ij->i", start, end), -1, 1))[:, None, None]
+    t, sine = np.linspace(0, 1, n)[:, None], np.sin(angle)
+    arcs = np.where(
+        sine < 1e-6,  # the points coincide, and the straight line is the arc
+        (1 - t) * start[:, None] + t * end[:, None],
+        (np.sin((1 - t) * angle) * start[:, None] + np.sin(t * angle) * end[:, None]) / np.maximum(sine, 1e-12),
+    )
+    return arcs / np.linalg.norm(arcs, axis=2, keepdims=True)
+
+
+def umap(image, text, seed=42, n_neighbors=15, min_dist=0.1):
+    """One seeded two-dimensional UMAP of both modalities (McInnes et al. 2018), started from PCA.
+
+    Coordinates differ between machines and versions even with a seed; read neighbourhoods, not distances.
+
+    Parameters
+    ----------
+    image, text : ndarray of shape (n, d)
+        Unit-norm rows.
+    seed : int
+    n_neighbors : int
+    min_dist : float
+
+    Returns
+    -------
+    (ndarray, ndarray)
+        Image and text coordinates, (n, 2) each.
+    """
+    from umap import UMAP
+
+    image, text = rows.check_two(image, text)
+    both = np.concatenate([image, text])
+    start = PCA(2, random_state=seed).fit_transform(both)
+    reducer = UMAP(
+        n_neighbors=n_neighbors, min_dist=min_dist, metric="cosine", init=start / start[:, 0].std(), random_state=seed,
+        n_jobs=1,
+    )  # fmt: skip
+    view = reducer.fit_transform(both)
+    return view[: len(image)], view[len(image) :]
