@@ -1,0 +1,118 @@
+"""A study: one YAML file of parameters under which the notebooks run. `python -m gaplib.study demo NOTEBOOK`.
+
+The file may hold only the keys of `KEYS`; each notebook is given those that its `parameters` cell names.
+"""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+from gaplib import paths
+from gaplib.names import pick
+
+KEYS = {
+    "datasets": "names for gaplib.datasets.load",
+    "encoders": "names for gaplib.encoders.load",
+    "lambdas": "where to sweep",
+    "seeds": "of the probes",
+    "n_pairs": "pairs to use of each dataset, or null for all",
+    "protocols": "of gaplib.sweep",
+}
+
+
+def load(name):
+    """Parameters of a study.
+
+    Parameters
+    ----------
+    name : str
+        Of a file in `notebooks/studies/`, without `.yaml`.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If there is no such study, the file is not a mapping, or a key is unknown (with the near matches).
+
+    Examples
+    --------
+    >>> sorted(load("demo")) == sorted(KEYS)
+    True
+    """
+    path = pick({p.stem: p for p in sorted(paths.STUDIES.glob("*.yaml"))}, name, "study")
+    try:
+        parameters = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"study {name!r}: {path.name} is not valid YAML ({error})") from error
+    if not isinstance(parameters, dict):
+        raise ValueError(f"study {name!r}: {path.name} must hold `key: value` lines, one each of {', '.join(KEYS)}")
+    for key in parameters:
+        pick(KEYS, key, f"key in study {name!r}:")
+        if key != "n_pairs" and not (isinstance(parameters[key], list) and parameters[key]):
+            raise ValueError(f"study {name!r}: {key} must be a list, such as [a, b], got {parameters[key]!r}")
+    return parameters
+
+
+def run(name, notebook):
+    """Execute one notebook under a study into `build/{study}/`: the whole notebook, or nothing.
+
+    Raises
+    ------
+    ValueError
+        If the study is not valid.
+    papermill.PapermillExecutionError
+        If a cell fails; the notebook up to that cell is kept as `build/{study}/failed-{notebook}`.
+    """
+    import papermill
+
+    notebook = Path(notebook)
+    declared = papermill.inspect_notebook(str(notebook))
+    parameters = {k: v for k, v in ({"study": name} | load(name)).items() if k in declared}
+    target = paths.made() / "build" / name / notebook.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"failed-{target.name}")
+    papermill.execute_notebook(
+        str(notebook),
+        str(unfinished),
+        parameters,
+        cwd=str(paths.REPO),
+        progress_bar={"desc": f"{name}: {notebook.stem}", "leave": True},
+        # The bars of the notebook's own cells, which would otherwise only be in its outputs.
+        stderr_file=sys.stderr if sys.stderr.isatty() else None,
+        # The kernel's own warnings (ports, encryption) are not the reader's concern.
+        extra_arguments=["--log-level=40"],
+    )
+    os.replace(unfinished, target)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Run notebooks under a study.")
+    parser.add_argument("study")
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    arguments = parser.parse_args()
+    from nbclient.exceptions import DeadKernelError
+    from papermill import PapermillExecutionError
+
+    try:
+        load(arguments.study)
+    except ValueError as error:
+        sys.exit(str(error))
+    for notebook in arguments.notebooks:
+        try:
+            run(arguments.study, notebook)
+        except PapermillExecutionError as error:
+            message = re.sub(r"\x1b\[[0-9;]*m", "", str(error.evalue))
+            sys.exit(f"{notebook.name}, cell {error.cell_index}: {error.ename}: {message}")
+        except DeadKernelError:
+            sys.exit(f"{notebook.name}: the kernel died; most often the memory was full. Try a smaller n_pairs")
+
+
+if __name__ == "__main__":
+    main()

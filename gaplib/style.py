@@ -1,0 +1,80 @@
+"""One look for every figure, and one way to save it."""
+
+import datetime as dt
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+IMAGE, TEXT, NEUTRAL, CHOSEN = "#0072B2", "#D55E00", "#6E6E6E", "#F0E442"
+DOMAIN = {"medical": "#009E73", "general": "#CC79A7"}  # of encoders
+NARROW, WIDE = 3.4, 7.0
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True,
+}
+
+
+def use():
+    """Make this the look of every figure drawn from now on."""
+    sns.set_theme(style="ticks", rc=RC)
+
+
+def save(fig, name, folder):
+    """Write `{folder}/{name}.png` (300 dpi) and `.pdf`, byte-identical for identical figures.
+
+    Parameters
+    ----------
+    fig : matplotlib Figure
+    name : str
+    folder : Path
+
+    Returns
+    -------
+    Path
+        Of the PNG.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    fig.savefig(folder / f"{name}.png", dpi=300, metadata={"Software": None})
+    # A fixed date: a figure that did not change must not differ.
+    fig.savefig(folder / f"{name}.pdf", dpi=300, metadata={"CreationDate": dt.datetime(2026, 1, 1)})
+    plt.close(fig)
+    return folder / f"{name}.png"
+
+
+def main():
+    """Copy figures, scaled to a web page's width: `python -m gaplib.style FROM TO NAME ...`."""
+    import sys
+
+    from PIL import Image
+
+    source, target, *names = sys.argv[1:]
+    Path(target).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        with Image.open(Path(source) / f"{name}.png") as figure:
+            figure.thumbnail((1400, 2000))
+            figure.convert("RGB").quantize(256).save(Path(target) / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

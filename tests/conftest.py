@@ -1,0 +1,52 @@
+"""What every test gets: no network beyond loopback, its own folder for what is made, one set of made features."""
+
+import os
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gaplib.features import Features
+from gaplib.pairs import About
+
+collect_ignore = ["offline"]
+OFFLINE = str(Path(__file__).parent / "offline")
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": OFFLINE}
+runpy.run_path(f"{OFFLINE}/sitecustomize.py")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """An empty folder for what is made."""
+    monkeypatch.setenv("GAPLIB_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def sphere(rng, n, d, mean):
+    """Rows of unit norm around a direction."""
+    x = rng.normal(size=(n, d)) / np.sqrt(d) + mean
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def make_features():
+    """A function that makes features of a task: two cones, labels told partly by each modality."""
+
+    def make(task, n=600, d=16, seed=0):
+        rng = np.random.default_rng(seed)
+        image, text = (sphere(rng, n, d, mean) for mean in rng.normal(size=(2, d)) / np.sqrt(d))
+        signal = image @ rng.normal(size=(d, 3)) + text @ rng.normal(size=(d, 3)) + 0.3 * rng.normal(size=(n, 3))
+        split = np.repeat(["train", "val", "test"], [n - 2 * (n // 4), n // 4, n // 4])
+        pairs = pd.DataFrame({"image": np.arange(n).astype(str), "text": "a", "split": split, "group": np.arange(n)})
+        labels = ("a", "b", "c")
+        if task == "multilabel":
+            pairs[list(labels)] = (signal > np.quantile(signal, 0.6, axis=0)).astype(int)
+        else:
+            labels = labels[: 2 if task == "binary" else 3]
+            pairs["label"] = np.array(labels)[signal[:, : len(labels)].argmax(1)]
+        about = About("made", "natural", task, labels)
+        return Features(image, text, np.arange(n), np.arange(n), pairs, about, "made-encoder")
+
+    return make

@@ -1,0 +1,68 @@
+"""All notebooks, in order, under the smoke study, as `make figures STUDY=smoke` runs them."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from gaplib import paths
+
+NOTEBOOKS = sorted((paths.REPO / "notebooks").glob("[0-9]*.ipynb"))
+FIGURES = ["cones-umap", "cones-sphere", "cosines", "gap-by-lambda", "auc-by-lambda", "sensitivity"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """What the smoke study made."""
+    root = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAPLIB_ROOT", str(root))
+        command = [sys.executable, "-m", "gaplib.study", "smoke", *map(str, NOTEBOOKS)]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return root
+
+
+def test_every_notebook_ran(root):
+    made = sorted((root / "build" / "smoke").iterdir())
+    assert [path.name for path in made] == [path.name for path in NOTEBOOKS]
+    for path in made:
+        outputs = [o for c in json.loads(path.read_text())["cells"] for o in c.get("outputs", [])]
+        assert not [o for o in outputs if o["output_type"] == "error"]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_there_and_not_empty(root, name):
+    folder = root / "figures" / "smoke"
+    with Image.open(folder / f"{name}.png") as figure:
+        assert figure.width >= 2000 and len(figure.convert("RGB").getcolors(1 << 24)) > 50
+    assert b"/CIDFontType2" in (folder / f"{name}.pdf").read_bytes()  # TrueType, so that text stays text
+
+
+def test_results_are_tidy(root):
+    results = {p.stem: pd.read_parquet(p) for p in (root / "data" / "results" / "smoke").glob("*.parquet")}
+    assert {"cone", "umap", "sphere", "cosines", "gap", "sweep", "sensitivity", "fusion"} <= set(results)
+    assert results["sweep"]["value"].notna().all()
+    distance = (
+        results["gap"]
+        .query("measure == 'centroid_distance'")
+        .pivot(index=["dataset", "encoder"], columns="lam", values="value")
+    )
+    assert (distance[1.0] < distance[0.0]).all()
+
+
+def test_a_failing_notebook_says_where_and_leaves_no_stamp(tmp_path):
+    broken = json.loads(NOTEBOOKS[0].read_text())
+    broken["cells"][2]["source"] = ["raise ValueError('the tap is dry')"]
+    (tmp_path / "broken.ipynb").write_text(json.dumps(broken))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAPLIB_ROOT", str(tmp_path))
+        command = [sys.executable, "-m", "gaplib.study", "smoke", str(tmp_path / "broken.ipynb")]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("broken.ipynb, cell ")
+    assert "ValueError: the tap is dry" in done.stderr
+    assert [p.name for p in (tmp_path / "build" / "smoke").iterdir()] == ["failed-broken.ipynb"]
