@@ -31,8 +31,8 @@ def shared_pca(image, text, n_components=3):
     (2, 3)
     """
     image, text = rows.check_two(image, text)
-    both = np.concatenate([image, text]).astype(float)
-    _, axes = np.linalg.eigh(both.T @ both)
+    products = sum(block.T @ block for x, name in ((image, "image"), (text, "text")) for block in rows.blocks(x, name))
+    _, axes = np.linalg.eigh(products.astype(float))
     axes = axes[:, ::-1][:, :n_components].T
     peaks = axes[np.arange(len(axes)), np.abs(axes).argmax(1)]
     return axes * np.sign(peaks)[:, None]
@@ -101,7 +101,7 @@ def umap(image, text, seed=42, n_neighbors=15, min_dist=0.1):
     from umap import UMAP
 
     image, text = rows.check_two(image, text)
-    both = np.concatenate([image, text])
+    both = np.concatenate([rows.scan(image, "image"), rows.scan(text, "text")])
     start = PCA(2, random_state=seed).fit_transform(both)
     reducer = UMAP(
         n_neighbors=n_neighbors, min_dist=min_dist, metric="cosine", init=start / start[:, 0].std(), random_state=seed,

@@ -12,7 +12,7 @@ from gaplib import probe
 from gaplib.gap import gap_vector
 from gaplib.modulate import check_lambda
 from gaplib.names import pick
-from gaplib.rows import check_pairs
+from gaplib.rows import check_pairs, scan
 
 LAMS = tuple(np.round(np.linspace(0, 1, 11), 1).tolist())
 SEEDS = (42, 43, 44, 45, 46)
@@ -76,7 +76,7 @@ def sweep(features, lams=LAMS, seeds=SEEDS, protocol="published", fusion="early"
             raise ValueError(f"every {what} must be given once, got {values}")
     _check_classes(features)
     about, y = features.about, features.targets
-    image, text = check_pairs(*features.paired())
+    image, text = (scan(x, name) for x, name in zip(check_pairs(*features.paired()), ("image", "text"), strict=True))
     rows = {split: features.rows(split) for split in ("train", "val", "test")}
     gap = gap_vector(image[rows["train"]], text[rows["train"]])
     probes = train(
