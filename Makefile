@@ -5,10 +5,12 @@ PYTHON ?= python3
 PY = .venv/bin/python
 export PYTHONUNBUFFERED = 1
 export TOKENIZERS_PARALLELISM = false
+# Where this is set, every notebook's kernel would compile torch and its kin anew: tens of seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: figures lab test lint encoders gallery clean help
+.PHONY: figures lessons lab test lint bench encoders gallery clean help
 .SECONDARY:
 .DEFAULT_GOAL = help
 
@@ -33,7 +35,7 @@ LIB = gaplib/
 ENCODED = $(addprefix $(LIB),paths.py names.py pairs.py encoders.py features.py datasets/__init__.py datasets/clipart.py \
 	datasets/own.py) $(wildcard phantoms/*.py) data/pairs/clipart.parquet requirements.lock \
 	$(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
-MEASURED = $(addprefix $(LIB),rows.py cone.py gap.py modulate.py)
+MEASURED = $(addprefix $(LIB),rows.py cone.py isotropy.py gap.py overlap.py modulate.py)
 FIGURES = cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity
 
 build/%/01-cache-features.ipynb: notebooks/01-cache-features.ipynb notebooks/studies/%.yaml $(ENCODED) | .venv/stamp \
@@ -60,16 +62,25 @@ notebooks/studies/%.yaml: | .venv/stamp # reached only when there is no such stu
 figures: build/$(STUDY)/00-start-here.ipynb $(foreach name,$(FIGURES),figures/$(STUDY)/$(name).png) ## every figure of the study, into figures/STUDY
 	@echo "figures/$(STUDY) is up to date"
 
+LESSONS = $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/lessons/*.ipynb))
+lessons: $(LESSONS) ## run the lessons, into build/STUDY/lessons
+$(LESSONS): build/$(STUDY)/%: notebooks/% $(MEASURED) $(addprefix $(LIB),project.py style.py train.py) \
+		$(wildcard data/encoders/*/curve.csv) | .venv/stamp
+	@$(PY) -m gaplib.study $(STUDY) $<
+
 lab: .venv/stamp ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/00-start-here.ipynb
 
 lint: .venv/stamp ## ruff over code and notebooks; notebooks must hold no outputs
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb
+	$(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb notebooks/lessons/*.ipynb
 
 test: lint ## everything: lint, unit tests, doctests, all notebooks under the smoke study
 	$(PY) -m pytest
+
+bench: .venv/stamp ## what the measures cost, as ratios; some minutes
+	@for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
 
 # The committed mini encoders, trained anew: about an hour of CPU; `make -j2 encoders` trains two at once.
 MINIS = mini-clip mini-siglip mini-biomedclip mini-medsiglip

@@ -1,13 +1,10 @@
 """How far the modalities overlap as distributions: the measures of `gap` that look beyond centroids and pairs."""
 
 import numpy as np
-from scipy.spatial.distance import squareform
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import pairwise_distances
-from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.neighbors import NearestNeighbors
 
 from gaplib import rows
+
+# scikit-learn is imported where it is used: it takes seconds to open, and most readers of `gap` do without.
 
 
 def linear_separability(image, text, sample=rows.SAMPLE, seed=0):
@@ -42,6 +39,9 @@ def linear_separability(image, text, sample=rows.SAMPLE, seed=0):
     >>> linear_separability(np.eye(2)[[0] * 9], np.eye(2)[[1] * 9])
     1.0
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
     image, text = _scanned(image, text, least=5)
     few = min(len(image), len(text), sample or len(image))
     x, side = _together(image, text, few, seed)
@@ -80,6 +80,8 @@ def neighbour_mixing(image, text, k=10, sample=rows.SAMPLE, seed=0):
     >>> neighbour_mixing(np.eye(2)[[0] * 9], np.eye(2)[[1] * 9], k=3)
     0.0
     """
+    from sklearn.neighbors import NearestNeighbors
+
     x, side = _together(*_scanned(image, text), sample, seed)
     k = rows.check_k(k, len(x) - 1, "the number of points less one")
     near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(return_distance=False)
@@ -120,6 +122,9 @@ def mmd(image, text, sample=2000, seed=0):
     >>> mmd(np.eye(3)[[0, 0, 1]], np.eye(3)[[2, 2, 1]]) > 0
     True
     """
+    from scipy.spatial.distance import squareform
+    from sklearn.metrics import pairwise_distances
+
     x, side = _together(*_scanned(image, text, least=2), sample, seed)
     square = pairwise_distances(x, metric="sqeuclidean")
     scale = np.median(squareform(square, checks=False))

@@ -1,7 +1,6 @@
 """Low-dimensional views in which both modalities share one map."""
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from gaplib import rows
 
@@ -98,6 +97,7 @@ def umap(image, text, seed=42, n_neighbors=15, min_dist=0.1):
     (ndarray, ndarray)
         Image and text coordinates, (n, 2) each.
     """
+    from sklearn.decomposition import PCA
     from umap import UMAP
 
     image, text = rows.check_two(image, text)

@@ -61,7 +61,7 @@ def load(name):
 
 
 def run(name, notebook):
-    """Execute one notebook under a study into `build/{study}/`: the whole notebook, or nothing.
+    """Execute one notebook under a study into `build/{study}/`, lessons into its `lessons/`: the whole, or nothing.
 
     Raises
     ------
@@ -75,7 +75,9 @@ def run(name, notebook):
     notebook = Path(notebook)
     declared = papermill.inspect_notebook(str(notebook))
     parameters = {k: v for k, v in ({"study": name} | load(name)).items() if k in declared}
-    target = paths.made() / "build" / name / notebook.name
+    home, notebook = paths.REPO / "notebooks", notebook.resolve()
+    within = notebook.relative_to(home) if notebook.is_relative_to(home) else notebook.name
+    target = paths.made() / "build" / name / within
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"failed-{target.name}")
     papermill.execute_notebook(

@@ -4,7 +4,6 @@ import datetime as dt
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import seaborn as sns
 
 IMAGE, TEXT, NEUTRAL, CHOSEN = "#0072B2", "#D55E00", "#6E6E6E", "#F0E442"
 DOMAIN = {"medical": "#009E73", "general": "#CC79A7"}  # of encoders
@@ -28,7 +27,14 @@ RC = {
     "ytick.major.width": 0.6,
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
+    "axes.edgecolor": "0.15",
+    "axes.labelcolor": "0.15",
+    "text.color": "0.15",
+    "xtick.color": "0.15",
+    "ytick.color": "0.15",
     "lines.linewidth": 1.2,
+    "lines.solid_capstyle": "round",
+    "image.cmap": "cividis",
     "pdf.fonttype": 42,
     "figure.constrained_layout.use": True,
 }
@@ -36,7 +42,7 @@ RC = {
 
 def use():
     """Make this the look of every figure drawn from now on."""
-    sns.set_theme(style="ticks", rc=RC)
+    plt.rcParams.update(RC)
 
 
 def save(fig, name, folder):

@@ -70,8 +70,22 @@ def test_notebooks_keep_the_house_style(path):
     assert "".join(cells[0]["source"]).startswith("# ") and "**You will see**" in "".join(cells[0]["source"])
     assert cells[1]["metadata"].get("tags") == ["parameters"]
     text = "".join("".join(cell["source"]) for cell in cells)
-    assert "In this notebook we have" in text and "**Exercise.**" in text and "%watermark" in text
+    assert "In this notebook we have" in text and "**Exercise" in text and "%watermark" in text
     assert not re.search(r"sys\.path|!pip|%cd|os\.chdir|[\"'](/|~/)", text)
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "notebooks" / "lessons").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_exercise_of_a_lesson_has_its_solution_in_a_folded_last_section(path):
+    cells = json.loads(path.read_text())["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    start = texts.index("## Solutions")
+    assert cells[start]["metadata"].get("jp-MarkdownHeadingCollapsed")
+    assert not any(
+        t.startswith(("# ", "## ")) and c["cell_type"] == "markdown"
+        for t, c in zip(texts[start + 1 :], cells[start + 1 :], strict=True)
+    )
+    asked = re.findall(r"\*\*Exercise (\d)\.\*\*", "".join(texts[:start]))
+    assert asked == re.findall(r"\*\*Solution (\d)\.\*\*", "".join(texts[start:])) and len(asked) >= 3
 
 
 def test_studies_are_valid():

@@ -1,6 +1,7 @@
-"""All notebooks, in order, under the smoke study, as `make figures STUDY=smoke` runs them."""
+"""All notebooks, in order, and the lessons, as `make figures STUDY=smoke` and `make lessons` run them."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,9 @@ from PIL import Image
 
 from gaplib import paths
 
-NOTEBOOKS = sorted((paths.REPO / "notebooks").glob("[0-9]*.ipynb"))
+HOME = paths.REPO / "notebooks"
+NOTEBOOKS = sorted(HOME.glob("[0-9]*.ipynb"))
+LESSONS = sorted((HOME / "lessons").glob("[a-z]*.ipynb"))
 FIGURES = ["cones-umap", "cones-sphere", "cosines", "gap-by-lambda", "auc-by-lambda", "sensitivity"]
 
 
@@ -20,18 +23,25 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("smoke")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAPLIB_ROOT", str(root))
-        command = [sys.executable, "-m", "gaplib.study", "smoke", *map(str, NOTEBOOKS)]
+        command = [sys.executable, "-m", "gaplib.study", "smoke", *map(str, NOTEBOOKS + LESSONS)]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return root
 
 
-def test_every_notebook_ran(root):
-    made = sorted((root / "build" / "smoke").iterdir())
-    assert [path.name for path in made] == [path.name for path in NOTEBOOKS]
-    for path in made:
-        outputs = [o for c in json.loads(path.read_text())["cells"] for o in c.get("outputs", [])]
-        assert not [o for o in outputs if o["output_type"] == "error"]
+@pytest.mark.parametrize("notebook", NOTEBOOKS + LESSONS, ids=lambda p: p.stem)
+def test_every_notebook_ran(root, notebook):
+    made = root / "build" / "smoke" / notebook.relative_to(HOME)
+    outputs = [o for c in json.loads(made.read_text())["cells"] for o in c.get("outputs", [])]
+    assert not [o for o in outputs if o["output_type"] == "error"]
+    assert [o for o in outputs if "image/png" in o.get("data", {})] or notebook.stem.startswith("01")
+
+
+def test_lessons_need_nothing_and_leave_nothing(root):
+    assert [p.stem for p in LESSONS] == ["cone-from-random-networks", "move-the-gap-by-hand", "watch-the-gap-form"]
+    for lesson in LESSONS:
+        text = lesson.read_text()
+        assert not re.search(r"features\.|paths\.results|datasets\.load", text)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -44,7 +54,7 @@ def test_every_figure_is_there_and_not_empty(root, name):
 
 def test_results_are_tidy(root):
     results = {p.stem: pd.read_parquet(p) for p in (root / "data" / "results" / "smoke").glob("*.parquet")}
-    assert {"cone", "umap", "sphere", "cosines", "gap", "sweep", "sensitivity", "fusion"} <= set(results)
+    assert {"cone", "umap", "sphere", "cosines", "gap", "measures", "sweep", "sensitivity", "fusion"} <= set(results)
     assert results["sweep"]["value"].notna().all()
     distance = (
         results["gap"]
