@@ -176,8 +176,8 @@ def _tight_moments(x, name, about):
     return Moments(about + beyond, max(square / len(x) - float(beyond @ beyond), 0.0))
 
 
-def covariance(x, name):
-    """Mean row and covariance matrix (divided by n - 1) of the rows, in one pass.
+def covariance(x, name, about=None):
+    """Mean row and covariance matrix (divided by n - 1) of the rows, in one pass; in two in a tight cone, as `moments`.
 
     Examples
     --------
@@ -185,17 +185,18 @@ def covariance(x, name):
     array([[ 0.5, -0.5],
            [-0.5,  0.5]])
     """
-    origin, total, products = None, np.zeros(x.shape[1]), np.zeros((x.shape[1], x.shape[1]))
+    origin = 0 if about is None else about.astype(np.result_type(x, np.float32))
+    total, products, start, stop = np.zeros(x.shape[1]), np.zeros((x.shape[1], x.shape[1])), 0, 0
     for block in blocks(x, name):
-        if origin is None:  # as in tight cones above: about a point near the mean
-            origin, filled = block.mean(0), 0
-            buffer = np.empty((min(len(x), 32 * len(block)), x.shape[1]), block.dtype)
-        y = np.subtract(block, origin, out=buffer[filled : filled + len(block)])
-        total += y.sum(0)
-        filled += len(block)
-        if filled == len(buffer):  # matrix products want more rows at once than a cache holds
-            products += buffer.T @ buffer
-            filled = 0
-    products += buffer[:filled].T @ buffer[:filled]
+        total += block.sum(0) if about is None else (block - origin).sum(0)
+        stop += len(block)
+        if stop - start >= 32 * len(block) or stop == len(x):  # matrix products want more rows than a cache holds
+            part = np.asarray(x[start:stop], block.dtype)
+            part = part if about is None else part - origin
+            products += part.T @ part
+            start = stop
     n, beyond = len(x), total / len(x)
-    return origin + beyond, (products - n * np.outer(beyond, beyond)) / (n - 1)
+    spread = (products - n * np.outer(beyond, beyond)) / (n - 1)
+    if about is None and np.trace(spread) < 10 * TIGHT:
+        return covariance(x, name, beyond)
+    return origin + beyond, spread
