@@ -60,7 +60,7 @@ def targets(pairs, about):
     Returns
     -------
     ndarray
-        int64 codes of shape (n,) for binary and multiclass, float32 of shape (n, k) for multilabel.
+        int64 codes of shape (n,) for binary and multiclass (-1: not a label), float32 of (n, k) for multilabel.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def targets(pairs, about):
     """
     if about.task == "multilabel":
         return pairs[list(about.labels)].to_numpy(np.float32)
-    return pd.Categorical(pairs["label"], categories=about.labels).codes.astype(np.int64)
+    return pd.Index(about.labels).get_indexer(pairs["label"]).astype(np.int64)
 
 
 def split_by_group(group, seed=0, shares=(0.7, 0.1, 0.2)):

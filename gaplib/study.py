@@ -80,6 +80,9 @@ def run(name, notebook):
     target = paths.made() / "build" / name / within
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"failed-{target.name}")
+    # Threads that wait by spinning make our many small products a hundred times slower as soon as another program runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy, whose threads cannot be told to wait quietly
     papermill.execute_notebook(
         str(notebook),
         str(unfinished),

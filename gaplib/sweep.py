@@ -1,35 +1,71 @@
 """Sweeps over lambda: train the probes, score them, and keep everything in one tidy table."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.special import expit, softmax
 from scipy.stats import rankdata
 from sklearn.metrics import accuracy_score, f1_score
 
-from gaplib import probe
-from gaplib.gap import gap_vector
+from gaplib import moved, probe
+from gaplib.encoders import pick_device
 from gaplib.modulate import check_lambda
 from gaplib.names import pick
 from gaplib.rows import check_pairs, scan
+from gaplib.verdicts import compare, contrasts
+
+__all__ = [
+    "PROTOCOLS",
+    "PUBLISHED",
+    "Sweep",
+    "auc",
+    "choose",
+    "compare",
+    "contrasts",
+    "curve",
+    "metrics",
+    "sensitivity",
+    "sweep",
+]
 
 LAMS = tuple(np.round(np.linspace(0, 1, 11), 1).tolist())
 SEEDS = (42, 43, 44, 45, 46)
-CELL = ["dataset", "encoder", "protocol", "fusion"]
-PROTOCOLS = {"published": probe.Training()}
-FUSIONS = {"early": probe.train}
+CELL = ["dataset", "encoder", "protocol", "fusion", "hidden"]
+HELD_OUT = 0.1  # of the training rows, drawn by each seed, where a dataset has no validation split
+
+# What is done to the rows, and how the probe is trained on them.
+PROTOCOLS = {
+    "published": (moved.shift, probe.Training()),
+    "converged": (moved.shift, probe.Converged()),
+    "no-renorm": (moved.no_renorm, probe.Converged(strengths=(100.0,))),  # flat whatever the strength
+    "rescale": (moved.rescale, probe.Training()),
+    "gap-kept": (moved.gap_kept, probe.Training()),
+}
+FUSIONS = {"early": (0, 128), "late": (64,)}  # and the published sizes of their hidden layers
+
+# The published pipeline with its quirks: `sweep(features, **PUBLISHED)`. The gap is fitted on all rows, test rows
+# included; each seed cuts its own 10 % for validation where there is no such split; with several classes, the published
+# "AUC" is this table's `auc_hard`, that of hard predictions.
+PUBLISHED = {"protocol": "published", "fusion": "early", "hidden": 0, "fit_on": "all"}
 
 
 @dataclass(frozen=True)
 class Sweep:
     """Results of a sweep.
 
-    `table` is tidy: dataset, encoder, protocol, fusion, lam, seed, split, metric, value.
+    `table` is tidy: dataset, encoder, protocol, fusion, hidden, lam, seed, split, metric, value. `scores`, float32
+    (seeds, lambdas, test rows, outputs), are what its AUCs rank: logits, or probabilities where there are several
+    classes. `truth`, bool (test rows, outputs), are the labels; those left out of the macro mean are in neither.
     """
 
     table: pd.DataFrame = field(repr=False)
+    scores: np.ndarray = field(repr=False)
+    truth: np.ndarray = field(repr=False)
     probes: probe.Probes = field(repr=False)
+    lams: tuple = ()
 
     @property
     def best(self):
@@ -37,23 +73,32 @@ class Sweep:
         return float(choose(self.table)["lam"].iloc[0])
 
 
-def sweep(features, lams=LAMS, seeds=SEEDS, protocol="published", fusion="early", device="cpu"):
+def sweep(
+    features, lams=LAMS, seeds=SEEDS, protocol="published", fusion="early", hidden=0, fit_on="train", device="auto"
+):
     """Train and score probes on features moved by every lambda, for every seed.
-
-    The gap is fitted on the training rows. Labels are learned from [text | image] by a linear probe.
 
     Parameters
     ----------
     features : features.Features
     lams : sequence of float
-        Lambdas in the sense of `modulate.shift`.
+        Lambdas in the sense of `modulate.shift`, anywhere on the real line; at least two.
     seeds : sequence of int
-        Each seed gives the initial weights and the batch order.
+        Each seed gives the initial weights, the batch order and, where there is no validation split, its cut.
     protocol : str
-        "published": method of arXiv 2603.17246 (AdamW, early stopping on validation loss).
+        "published": AdamW with early stopping (arXiv 2603.17246). "converged": L2-regularised logistic regression to
+        convergence, its strength chosen on validation data. And three controls. "no-renorm": converged, on rows shifted
+        but not renormalised; flat, by algebra. "rescale": published training, no shift, rows scaled by the mean factor
+        that the shift would have given. "gap-kept": published training, both clouds moved by the same vector, so that
+        their position changes and the gap does not. Converged probes do not depend on a seed; the first is used.
     fusion : str
-        "early": one linear layer on the concatenation.
+        "early": one layer on the concatenation; "late": one branch a modality, then concatenated.
+    hidden : int
+        Hidden units: 0 (a linear probe) or 128 for early fusion, 64 a branch for late fusion in the published work.
+    fit_on : str
+        "train": the gap is fitted on training rows. "all": on all rows, test rows included, to reproduce the paper.
     device : str
+        "auto" takes a GPU where there is one.
 
     Returns
     -------
@@ -62,60 +107,121 @@ def sweep(features, lams=LAMS, seeds=SEEDS, protocol="published", fusion="early"
     Raises
     ------
     ValueError
-        If a lambda is not a finite number, a name is unknown, a lambda or seed is repeated, or a class is missing
-        from a split.
+        Before any training: if there are fewer than two lambdas, one is not a finite number, a name is unknown, a
+        lambda or seed is repeated, hidden units and head do not go together, a label is none of the dataset's, a split
+        is missing, or a class is missing from a split. A multilabel column that never varies in some split is left
+        out, with a warning that names it.
 
     References
     ----------
     arXiv 2603.17246.
     """
-    training, train = pick(PROTOCOLS, protocol, "protocol"), pick(FUSIONS, fusion, "fusion")
+    fit, training = pick(PROTOCOLS, protocol, "protocol")
+    pick(FUSIONS, fusion, "fusion")
+    pick({"train": 0, "all": 0}, fit_on, "rows to fit the gap on:")
+    converged = isinstance(training, probe.Converged)
     lams = [check_lambda(lam) for lam in lams]
+    if len(lams) < 2:
+        raise ValueError(f"a sweep needs at least two lambdas, got {lams}")
     for what, values in (("lambda", lams), ("seed", list(seeds))):
         if not values or len(set(values)) < len(values):
             raise ValueError(f"every {what} must be given once, got {values}")
-    _check_classes(features)
-    about, y = features.about, features.targets
+    if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 0 or (fusion == "late" and not hidden):
+        usual = " or ".join(map(str, FUSIONS[fusion]))
+        raise ValueError(f"hidden must be a number of units, {usual} as published, for {fusion} fusion; got {hidden!r}")
+    if converged and (fusion, hidden) != ("early", 0):
+        raise ValueError(f"protocol {protocol!r} is a logistic regression: early fusion, hidden=0")
+    about, columns = features.about, _check_labels(features)
+    y = features.targets[:, columns] if about.task == "multilabel" else features.targets
+    seeds = list(seeds)[: 1 if converged else None]
+    rows = _split_rows(features, seeds)
     image, text = (scan(x, name) for x, name in zip(check_pairs(*features.paired()), ("image", "text"), strict=True))
-    rows = {split: features.rows(split) for split in ("train", "val", "test")}
-    gap = gap_vector(image[rows["train"]], text[rows["train"]])
-    probes = train(
-        image, text, y, about.task, rows["train"], rows["val"], lams, seeds, gap, training, device,
-        describe=f"{about.name} x {features.encoder}",
-    )  # fmt: skip
+    fitted = slice(None) if fit_on == "all" else features.rows("train")
+    move = fit(image[fitted], text[fitted], np.array(lams))
+    known = np.flatnonzero(features.pairs["split"] != "test")
+    place = np.zeros(len(image), int)
+    place[known] = np.arange(len(known))  # of a row among those that are trained on or stopped by
+    dtype = torch.float64 if converged else torch.float32
+    every = moved.Moved(image[known], text[known], move, pick_device(device), dtype)
+    train, val, describe = place[rows["train"]], place[rows["val"]], f"{about.name} x {features.encoder}, {protocol}"
+    if converged:
+        probes = probe.converge(every, y[known], about.task, train[0], val[0], move, training, describe)
+    else:
+        head = probe.Head(fusion, hidden)
+        probes = probe.train(every, y[known], about.task, train, val, seeds, move, head, training, describe)
+    del every
     records = []
     for split in ("val", "test"):
-        logits = probes.scores(image[rows[split]], text[rows[split]])
+        some, where = np.unique(rows[split], return_inverse=True)
+        scores, where = probes.scores(image[some], text[some]), where.reshape(rows[split].shape)
         for i, seed in enumerate(seeds):
             for j, lam in enumerate(lams):
-                values = metrics(logits[i, j], y[rows[split]], about.task)
+                values = metrics(scores[i, j, where[i]], y[rows[split][i]], about.task)
                 records += [(lam, seed, split, name, value) for name, value in values.items()]
     table = pd.DataFrame(records, columns=["lam", "seed", "split", "metric", "value"])
-    for column, value in zip(CELL, (about.name, features.encoder, protocol, fusion), strict=True):
+    for column, value in zip(CELL, (about.name, features.encoder, protocol, fusion, hidden), strict=True):
         table.insert(CELL.index(column), column, value)
-    return Sweep(table, probes)
+    scores = softmax(scores, axis=-1) if about.task == "multiclass" else scores
+    return Sweep(table, scores, _truth(y[some], about.task, scores.shape[-1]), probes, tuple(lams))
 
 
-def _check_classes(features):
+def _split_rows(features, seeds):
+    """Rows of each split, (seeds, rows): the same for every seed, but for a validation cut drawn by it."""
+    train, val, test = (features.rows(split) for split in ("train", "val", "test"))
+    for split, some in (("train", train), ("test", test)):
+        if not len(some):
+            raise ValueError(f"dataset {features.about.name!r}: there is no {split} split")
+    if len(val):
+        cuts = [(train, val)] * len(seeds)
+    else:
+        held_out = max(1, round(HELD_OUT * len(train)))
+        orders = [np.random.default_rng(seed).permutation(train) for seed in seeds]
+        cuts = [(np.sort(order[held_out:]), np.sort(order[:held_out])) for order in orders]
+    parts = [np.stack(part) for part in zip(*cuts, strict=True)]
+    return {"train": parts[0], "val": parts[1], "test": np.stack([test] * len(seeds))}
+
+
+def _check_labels(features):
+    """Refuse labels that cannot be learned or scored; returns the multilabel columns that can."""
     about, y = features.about, features.targets
+    if about.task == "multilabel" and not np.isin(y, (0, 1)).all():
+        raise ValueError(f"dataset {about.name!r}: multilabel columns must hold 0 and 1 only")
+    if about.task != "multilabel" and (y < 0).any():
+        raise ValueError(f"dataset {about.name!r}: a label is none of {', '.join(map(repr, about.labels))}")
+    if about.task == "binary" and len(about.labels) != 2:
+        raise ValueError(f"dataset {about.name!r} is binary but has labels {', '.join(map(repr, about.labels))}")
+    still = set()
     for split in ("train", "val", "test"):
         part = y[features.rows(split)]
+        if not len(part):  # `_split_rows` says so, or cuts it
+            continue
         if about.task == "multilabel":
-            missing = [n for n, c in zip(about.labels, part.T, strict=True) if len(np.unique(c)) < 2]
-        else:
-            missing = [name for code, name in enumerate(about.labels) if code not in part]
+            still |= {name for name, column in zip(about.labels, part.T, strict=True) if len(np.unique(column)) < 2}
+            continue
+        missing = [name for code, name in enumerate(about.labels) if code not in part]
         if missing:
             raise ValueError(
                 f"dataset {about.name!r}, split {split!r}: no variation of {', '.join(map(repr, missing))}; "
                 "take more pairs or merge classes"
             )
+    if not still:
+        return np.arange(len(about.labels))
+    names = ", ".join(repr(name) for name in about.labels if name in still)
+    if len(still) == len(about.labels):
+        raise ValueError(f"dataset {about.name!r}: no label varies in every split ({names}); take more pairs")
+    warnings.warn(f"dataset {about.name!r}: left out, for it never varies in some split: {names}", stacklevel=3)
+    return np.array([i for i, name in enumerate(about.labels) if name not in still])
+
+
+def _truth(y, task, outputs):
+    return y[:, None] == np.arange(outputs) if task == "multiclass" else y.reshape(len(y), outputs) > 0
 
 
 def metrics(logits, y, task):
-    """Accuracy, macro-F1 and score AUC of logits.
+    """Accuracy, macro-F1, score AUC and hard AUC of logits.
 
-    AUC is of scores, never of hard predictions; macro one-vs-rest over classes, macro over labels. Multilabel
-    accuracy is that of all labels of a row at once.
+    `auc` is of scores; macro one-vs-rest over classes, macro over labels. `auc_hard` is the same of hard predictions,
+    as the published multiclass numbers are. Multilabel accuracy is that of all labels of a row at once.
 
     Parameters
     ----------
@@ -130,20 +236,20 @@ def metrics(logits, y, task):
     Examples
     --------
     >>> metrics(np.array([[-1.0], [2.0], [1.0]]), np.array([0, 1, 1]), "binary")
-    {'acc': 1.0, 'macro_f1': 1.0, 'auc': 1.0}
+    {'acc': 1.0, 'macro_f1': 1.0, 'auc': 1.0, 'auc_hard': 1.0}
     """
+    truth = _truth(y, task, logits.shape[1])
     if task == "multiclass":
         scores, hard = softmax(logits, axis=1), logits.argmax(1)
-        truth = y[:, None] == np.arange(logits.shape[1])
+        chosen = hard[:, None] == np.arange(logits.shape[1])
     else:
-        scores, hard = expit(logits), (logits > 0).astype(int)
-        truth = y.reshape(scores.shape) > 0
-        if task == "binary":
-            hard = hard[:, 0]
+        scores, chosen = expit(logits), logits > 0
+        hard = chosen[:, 0].astype(int) if task == "binary" else chosen.astype(int)
     return {
         "acc": float(accuracy_score(y, hard)),
         "macro_f1": float(f1_score(y, hard, average="macro", zero_division=0)),
-        "auc": float(auc(scores, truth).mean()),
+        "auc": float(np.nanmean(auc(scores, truth))),
+        "auc_hard": float(np.nanmean(auc(chosen, truth))),
     }
 
 
@@ -177,7 +283,7 @@ def curve(table, metric="auc", split="test"):
     Returns
     -------
     DataFrame
-        dataset, encoder, protocol, fusion, lam, mean, std.
+        dataset, encoder, protocol, fusion, hidden, lam, mean, std.
     """
     rows = table[(table["metric"] == metric) & (table["split"] == split)]
     return rows.groupby([*CELL, "lam"], sort=False)["value"].agg(["mean", "std"]).reset_index()
@@ -191,7 +297,7 @@ def choose(table, metric="auc"):
     Returns
     -------
     DataFrame
-        dataset, encoder, protocol, fusion, lam, mean, std.
+        dataset, encoder, protocol, fusion, hidden, lam, mean, std.
     """
     val = curve(table, metric, "val").sort_values("lam", kind="stable")
     best = val.loc[val.groupby(CELL, sort=False)["mean"].idxmax(), [*CELL, "lam"]]
@@ -208,7 +314,7 @@ def sensitivity(table, metric="auc", draws=999, seed=0):
     Returns
     -------
     DataFrame
-        dataset, encoder, protocol, fusion, range, by_chance, by_chance_95.
+        dataset, encoder, protocol, fusion, hidden, range, by_chance, by_chance_95.
     """
     rng, records = np.random.default_rng(seed), []
     rows = table[(table["metric"] == metric) & (table["split"] == "test")]

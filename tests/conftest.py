@@ -4,6 +4,9 @@ import os
 import runpy
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these two as in gaplib.study; read when NumPy and torch load
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import pandas as pd
 import pytest

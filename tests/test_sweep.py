@@ -10,28 +10,58 @@ from gaplib import probe, sweep
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """A hundred steps of the published size teach little on so few rows."""
-    monkeypatch.setitem(sweep.PROTOCOLS, "published", probe.Training(lr=0.03, epochs=40))
+    quicker = probe.Training(lr=0.03, epochs=40)
+    for name in ("published", "rescale", "gap-kept"):
+        monkeypatch.setitem(sweep.PROTOCOLS, name, (sweep.PROTOCOLS[name][0], quicker))
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
-def test_sweep_is_tidy_and_learns(make_features, task):
-    features = make_features(task)
-    result = sweep.sweep(features, lams=[0, 0.5, 1], seeds=[42, 43])
-    table = result.table
-    assert list(table) == ["dataset", "encoder", "protocol", "fusion", "lam", "seed", "split", "metric", "value"]
-    assert len(table) == 3 * 2 * 2 * 3 and table["value"].between(0, 1).all()
+@pytest.mark.parametrize(
+    ("protocol", "fusion", "hidden"),
+    [(name, "early", 0) for name in sweep.PROTOCOLS] + [("published", "early", 128), ("rescale", "late", 64)],
+)
+def test_sweep_is_tidy_and_learns(make_features, task, protocol, fusion, hidden):
+    features, seeds = make_features(task), [42, 43]
+    result = sweep.sweep(features, [-0.5, 0, 1], seeds, protocol, fusion, hidden)
+    table, n = result.table, 1 if protocol in ("converged", "no-renorm") else 2
+    assert list(table) == [*sweep.CELL, "lam", "seed", "split", "metric", "value"]
+    assert len(table) == 3 * n * 2 * 4 and table["value"].between(0, 1).all()
     assert not table.duplicated(["lam", "seed", "split", "metric"]).any()
     assert table.loc[table["metric"] == "auc", "value"].mean() > 0.6
-    assert result.best in (0, 0.5, 1)
+    assert result.best in (-0.5, 0, 1)
+    mean = sweep.curve(table)["mean"].to_numpy()
+    again = [np.mean([sweep.auc(s[j], result.truth).mean() for s in result.scores]) for j in range(3)]
+    np.testing.assert_allclose(mean, again, atol=1e-6)
+    assert protocol != "no-renorm" or np.ptp(mean) < 1e-6
 
 
-def test_sweep_fits_the_gap_on_training_rows(make_features):
+def test_gap_is_fitted_on_training_rows_or_on_all(make_features):
     features = make_features("binary")
-    before = sweep.sweep(features, lams=[1], seeds=[1]).probes.gap
+    before = sweep.sweep(features, [0, 1], seeds=[1]).probes.move.direction
     image, text = features.paired("train")
     np.testing.assert_allclose(before, image.mean(0, dtype=float) - text.mean(0, dtype=float), atol=1e-6)
     features.image[features.rows("test")] *= -1
-    np.testing.assert_array_equal(sweep.sweep(features, lams=[1], seeds=[1]).probes.gap, before)
+    np.testing.assert_array_equal(sweep.sweep(features, [0, 1], seeds=[1]).probes.move.direction, before)
+    image, text = features.paired()
+    every = sweep.sweep(features, [0, 1], [1], **sweep.PUBLISHED).probes.move.direction
+    np.testing.assert_allclose(every, image.mean(0, dtype=float) - text.mean(0, dtype=float), atol=1e-6)
+
+
+def test_each_seed_cuts_its_own_validation_rows_where_there_are_none(make_features):
+    features = make_features("binary")
+    features.pairs["split"] = features.pairs["split"].replace("val", "train")
+    rows = sweep._split_rows(features, [1, 2])
+    assert rows["train"].shape == (2, 405) and rows["val"].shape == (2, 45)
+    assert not set(rows["train"][0]) & set(rows["val"][0]) and set(rows["val"][0]) != set(rows["val"][1])
+    assert sweep.sweep(features, [0, 1], [1, 2]).table["value"].notna().all()
+
+
+def test_a_label_that_never_varies_is_left_out_and_named(make_features):
+    features = make_features("multilabel")
+    features.pairs.loc[features.pairs["split"] == "test", "b"] = 0
+    with pytest.warns(UserWarning, match="left out, for it never varies in some split: 'b'"):
+        result = sweep.sweep(features, [0, 1], [1])
+    assert result.truth.shape[1] == 2 and result.table["value"].notna().all()
 
 
 def test_auc_is_scikit_learns():
@@ -49,6 +79,14 @@ def test_multiclass_auc_is_of_scores_one_against_the_rest():
     assert sweep.metrics(logits, y, "multiclass")["auc"] == pytest.approx(
         roc_auc_score(y, probabilities, multi_class="ovr", average="macro")
     )
+
+
+def test_hard_auc_is_of_predictions():
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(300, 5)), rng.integers(0, 5, 300)
+    hard = np.eye(5)[logits.argmax(1)]
+    expected = np.mean([roc_auc_score(y == k, hard[:, k]) for k in range(5)])
+    assert sweep.metrics(logits, y, "multiclass")["auc_hard"] == pytest.approx(expected)
 
 
 def test_lambda_is_chosen_on_validation_not_on_test(make_features):
@@ -79,13 +117,32 @@ def test_refusals(make_features):
     for options, message in [
         ({"lams": [0, float("nan")]}, "lambda must be a finite number"),
         ({"lams": [0, 0]}, "every lambda must be given once"),
+        ({"lams": [0.5]}, "at least two lambdas, got \\[0.5\\]"),
         ({"seeds": [1, 1]}, "every seed must be given once"),
         ({"seeds": []}, "every seed must be given once"),
         ({"protocol": "publishd"}, "unknown protocol 'publishd': did you mean 'published'"),
-        ({"fusion": "late"}, "unknown fusion 'late'"),
+        ({"fusion": "lat"}, "unknown fusion 'lat': did you mean 'late'"),
+        ({"fusion": "late"}, "hidden must be a number of units, 64 as published, for late fusion; got 0"),
+        ({"hidden": -1}, "hidden must be a number of units, 0 or 128 as published"),
+        ({"protocol": "converged", "hidden": 128}, "'converged' is a logistic regression"),
+        ({"fit_on": "test"}, "unknown rows to fit the gap on"),
     ]:
         with pytest.raises(ValueError, match=message):
             sweep.sweep(features, **options)
-    features.pairs.loc[(features.pairs["split"] == "val") & (features.pairs["label"] == "c"), "label"] = "a"
-    with pytest.raises(ValueError, match="split 'val': no variation of 'c'"):
-        sweep.sweep(features)
+
+    def changed(task, column, rows, value):
+        made = make_features(task)
+        made.pairs.loc[rows(made.pairs), column] = value
+        return made
+
+    for made, message in [
+        (
+            changed("multiclass", "label", lambda p: (p["split"] == "val") & (p["label"] == "c"), "a"),
+            "'val': no .* 'c'",
+        ),
+        (changed("binary", "label", lambda p: p.index == 3, "zebra"), "a label is none of 'a', 'b'"),
+        (changed("multilabel", "b", lambda p: p.index == 3, 2), "must hold 0 and 1 only"),
+        (changed("binary", "split", lambda p: p["split"] == "test", "train"), "there is no test split"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            sweep.sweep(made)

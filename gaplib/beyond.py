@@ -1,0 +1,146 @@
+"""Lambda beyond a sweep: learned with the probe, and without training in retrieval and zero-shot classification."""
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from gaplib import gap as measures
+from gaplib import probe
+from gaplib.modulate import shift
+from gaplib.rows import check
+
+
+def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, training=None):
+    """Train lambda itself together with the linear early-fusion probe, by gradient through the closed form.
+
+    |x + s gap|^2 = 1 + 2 s x.gap + s^2 |gap|^2 is a smooth function of s = -lambda / 2 or lambda / 2, so the loss has a
+    gradient in lambda. The gap is fitted on training rows; the probe trains as published, lambda by its own step size.
+
+    Parameters
+    ----------
+    features : features.Features
+    seeds : sequence of int
+    start : float
+        Lambda before the first step.
+    lr : float
+        AdamW's step for lambda; without weight decay.
+    training : probe.Training, optional
+
+    Returns
+    -------
+    (DataFrame, DataFrame)
+        The path: dataset, encoder, seed, epoch, lam. And what was kept, by validation loss: dataset, encoder, seed,
+        lam, auc (test).
+    """
+    from gaplib.sweep import metrics
+
+    training, about, y = training or probe.Training(), features.about, features.targets
+    rows = {split: features.rows(split) for split in ("train", "val", "test")}
+    image, text = features.paired()
+    gap = torch.tensor(measures.gap_vector(image[rows["train"]], text[rows["train"]]), dtype=torch.float32)
+    data = {k: [torch.from_numpy(x[r]) for x in (text, image)] for k, r in rows.items()}
+    labels = {k: torch.from_numpy(y[r]) for k, r in rows.items()}
+    balance = probe.balanced(y[rows["train"]], about.task)[None]
+    path, kept = [], []
+    for seed in tqdm(seeds, desc=f"{about.name} x {features.encoder}, learned lambda", leave=False):
+        torch.manual_seed(seed)
+        head = torch.nn.Linear(2 * len(gap), probe.outputs(y, about.task))
+        lam = torch.nn.Parameter(torch.tensor(float(start)))
+        groups = [{"params": head.parameters()}, {"params": [lam], "lr": lr, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=True)
+
+        def logits(halves, head=head, lam=lam):
+            total = head.bias
+            for x, w, step in zip(halves, head.weight.chunk(2, 1), (lam / 2, -lam / 2), strict=True):
+                norms = (1 + 2 * step * (x @ gap) + step**2 * (gap @ gap)).sqrt()
+                total = total + (x @ w.T + step * (w @ gap)) / norms[:, None]
+            return total
+
+        def cost(halves, truth):
+            return probe.loss(logits(halves)[None, :, None], truth[None], balance, about.task).sum()
+
+        best, waited, order = (np.inf, None, None), 0, torch.Generator().manual_seed(seed)
+        for epoch in range(training.epochs):
+            for some in torch.randperm(len(labels["train"]), generator=order).split(training.batch):
+                optimiser.zero_grad()
+                cost([x[some] for x in data["train"]], labels["train"][some]).backward()
+                optimiser.step()
+            with torch.no_grad():
+                value = float(cost(data["val"], labels["val"]))
+                path.append((seed, epoch, float(lam)))
+                waited += 1
+                if value < best[0]:
+                    best, waited = (value, float(lam), logits(data["test"]).numpy()), 0
+            if waited >= training.patience:
+                break
+        kept.append((seed, best[1], metrics(best[2], y[rows["test"]], about.task)["auc"]))
+    tables = pd.DataFrame(path, columns=["seed", "epoch", "lam"]), pd.DataFrame(kept, columns=["seed", "lam", "auc"])
+    for table in tables:
+        table.insert(0, "encoder", features.encoder)
+        table.insert(0, "dataset", about.name)
+    return tables
+
+
+def retrieval(features, lams, k=10):
+    """Recall@k of test pairs by lambda, in both directions; the gap is fitted on training rows.
+
+    Returns
+    -------
+    DataFrame
+        dataset, encoder, lam, metric, value.
+    """
+    gap, test = measures.gap_vector(*features.paired("train")), features.paired("test")
+    rows = []
+    for lam in lams:
+        recall = measures.recall_at_k(*shift(*test, lam, gap), k)
+        rows += [(lam, f"recall@{k} {way.replace('_', ' ')}", value) for way, value in recall._asdict().items()]
+    return _named(features, rows)
+
+
+def zero_shot(features, prompts, lams):
+    """Zero-shot classification of test images by lambda: the class whose prompt is nearest.
+
+    Images move along the gap as always, and so do the prompts, which are texts.
+
+    Parameters
+    ----------
+    features : features.Features
+    prompts : ndarray of shape (classes, d)
+        Unit-norm embeddings of one prompt a class, in the order of `about.labels`.
+    lams : sequence of float
+
+    Returns
+    -------
+    DataFrame
+        dataset, encoder, lam, metric, value: "zero-shot accuracy", or for multilabel data, where classes do not exclude
+        each other, "zero-shot auc", the macro AUC of the cosines.
+
+    Raises
+    ------
+    ValueError
+        If there is not one prompt a class, of the features' width.
+    """
+    from gaplib.sweep import auc
+
+    about, prompts = features.about, check(prompts, "prompts")
+    if prompts.shape != (len(about.labels), features.image.shape[1]):
+        wanted = (len(about.labels), features.image.shape[1])
+        raise ValueError(f"prompts: expected one embedding a class, shape {wanted}, got {prompts.shape}")
+    gap, (image, _), y = measures.gap_vector(*features.paired("train")), features.paired("test"), features.targets
+    truth, rows = y[features.rows("test")], []
+    for lam in lams:
+        moved_image, moved_prompts = shift(image, prompts, lam, gap)
+        cosine = moved_image @ moved_prompts.T
+        if about.task == "multilabel":
+            rows.append((lam, "zero-shot auc", float(np.nanmean(auc(cosine, truth > 0)))))
+        else:
+            rows.append((lam, "zero-shot accuracy", float((cosine.argmax(1) == truth).mean())))
+    return _named(features, rows)
+
+
+def _named(features, rows):
+    table = pd.DataFrame(rows, columns=["lam", "metric", "value"])
+    table.insert(0, "encoder", features.encoder)
+    table.insert(0, "dataset", features.about.name)
+    return table
