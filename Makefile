@@ -36,7 +36,7 @@ ENCODED = $(addprefix $(LIB),paths.py names.py pairs.py encoders.py features.py 
 	datasets/own.py) $(wildcard phantoms/*.py) data/pairs/clipart.parquet requirements.lock \
 	$(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
 MEASURED = $(addprefix $(LIB),rows.py cone.py isotropy.py gap.py overlap.py modulate.py)
-FIGURES = cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity
+FIGURES = cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity controls verdicts published learned-lambda
 
 build/%/01-cache-features.ipynb: notebooks/01-cache-features.ipynb notebooks/studies/%.yaml $(ENCODED) | .venv/stamp \
 		build/%/00-start-here.ipynb
@@ -48,13 +48,16 @@ build/%/03-measure-the-gap.ipynb: notebooks/03-measure-the-gap.ipynb build/%/01-
 		| build/%/02-see-the-cone.ipynb
 	$(RUN) $<
 build/%/04-sweep-lambda.ipynb: notebooks/04-sweep-lambda.ipynb build/%/01-cache-features.ipynb $(MEASURED) \
-		gaplib/probe.py gaplib/sweep.py | build/%/03-measure-the-gap.ipynb
+		$(addprefix $(LIB),moved.py probe.py sweep.py verdicts.py beyond.py) | build/%/03-measure-the-gap.ipynb
+	$(RUN) $<
+build/%/05-ask-when-lambda-matters.ipynb: notebooks/05-ask-when-lambda-matters.ipynb build/%/04-sweep-lambda.ipynb \
+		$(wildcard data/published/*.csv)
 	$(RUN) $<
 build/%/00-start-here.ipynb: notebooks/00-start-here.ipynb $(MEASURED) | .venv/stamp
 	$(RUN) $<
 build/%/06-make-figures.ipynb $(foreach name,$(FIGURES),figures/%/$(name).png): notebooks/06-make-figures.ipynb \
 		build/%/02-see-the-cone.ipynb build/%/03-measure-the-gap.ipynb build/%/04-sweep-lambda.ipynb \
-		gaplib/style.py gaplib/plots.py
+		build/%/05-ask-when-lambda-matters.ipynb gaplib/style.py gaplib/plots.py gaplib/curves.py
 	$(RUN) $<
 notebooks/studies/%.yaml: | .venv/stamp # reached only when there is no such study: says so
 	$(RUN)

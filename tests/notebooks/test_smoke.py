@@ -15,6 +15,7 @@ HOME = paths.REPO / "notebooks"
 NOTEBOOKS = sorted(HOME.glob("[0-9]*.ipynb"))
 LESSONS = sorted((HOME / "lessons").glob("[a-z]*.ipynb"))
 FIGURES = ["cones-umap", "cones-sphere", "cosines", "gap-by-lambda", "auc-by-lambda", "sensitivity"]
+FIGURES += ["controls", "verdicts", "published", "learned-lambda"]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,7 @@ def test_every_figure_is_there_and_not_empty(root, name):
 def test_results_are_tidy(root):
     results = {p.stem: pd.read_parquet(p) for p in (root / "data" / "results" / "smoke").glob("*.parquet")}
     assert {"cone", "umap", "sphere", "cosines", "gap", "measures", "sweep", "sensitivity", "fusion"} <= set(results)
+    assert {"contrasts", "claims", "learned_path", "learned", "beyond"} <= set(results)
     assert results["sweep"]["value"].notna().all()
     distance = (
         results["gap"]
