@@ -39,7 +39,8 @@ def load(name):
     Raises
     ------
     ValueError
-        If there is no such study, the file is not a mapping, or a key is unknown (with the near matches).
+        If there is no such study, the file is not a mapping, a key is unknown (with the near matches), or its value is
+        of the wrong kind.
 
     Examples
     --------
@@ -57,6 +58,8 @@ def load(name):
         pick(KEYS, key, f"key in study {name!r}:")
         if key != "n_pairs" and not (isinstance(parameters[key], list) and parameters[key]):
             raise ValueError(f"study {name!r}: {key} must be a list, such as [a, b], got {parameters[key]!r}")
+    if not {0, 1} <= set(parameters.get("lambdas", (0, 1))):
+        raise ValueError(f"study {name!r}: lambdas must hold 0 and 1, which the verdicts compare with")
     return parameters
 
 

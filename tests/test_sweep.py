@@ -138,7 +138,7 @@ def test_refusals(make_features):
     for made, message in [
         (
             changed("multiclass", "label", lambda p: (p["split"] == "val") & (p["label"] == "c"), "a"),
-            "'val': no .* 'c'",
+            "split 'val': no pair of 'c'; take more pairs",
         ),
         (changed("binary", "label", lambda p: p.index == 3, "zebra"), "a label is none of 'a', 'b'"),
         (changed("multilabel", "b", lambda p: p.index == 3, 2), "must hold 0 and 1 only"),
