@@ -203,8 +203,12 @@ def _check_labels(features, rows):
     still, kind = np.zeros(len(about.labels), bool), "multilabel" if about.task == "multilabel" else "multiclass"
     for split, some in [(name, some) for name, seeds in rows.items() for some in seeds]:
         positives = truths(y[some], kind, len(about.labels)).sum(0)
-        if about.task == "multilabel":
-            still |= (positives == 0) | (positives == len(some))
+        flat = (positives == 0) | (positives == len(some))
+        if split == "val" and not len(features.rows("val")):  # a cut by seed: scored by what it holds
+            if flat.all():
+                raise ValueError(f"{where}: a tenth of train, cut for validation, holds one class; give a val split")
+        elif about.task == "multilabel":
+            still |= flat
         elif not positives.all():
             missing = ", ".join(repr(about.labels[code]) for code in np.flatnonzero(positives == 0))
             raise ValueError(f"{where}, split {split!r}: no pair of {missing}; take more pairs or merge classes")

@@ -185,6 +185,20 @@ def test_published_draws_the_committed_figures():
     assert_apart(fig)
 
 
+def test_ours_are_drawn_beside_the_published_ones_by_the_same_kind_of_auc():
+    table = pd.read_csv(paths.DATA / "published" / "published_sweeps.csv")
+    rows = itertools.product(["brset", "ham10000-published"], ["clip"], LAMS, (1, 2), ("auc", "auc_hard"))
+    ours = pd.DataFrame(rows, columns=["dataset", "encoder", "lam", "seed", "metric"])
+    ours = ours.assign(protocol="published", fusion="early", hidden=0, split="test")
+    ours["value"] = 0.6 + 0.1 * ours["lam"] + 0.05 * (ours["metric"] == "auc_hard") + 0.01 * ours["seed"]
+    fig = curves.published(table, ours=ours)
+    drawn = [ax.lines[2].get_xydata() for ax in shown(fig) if len(ax.lines) == 3]
+    for line, level in zip(drawn, (0.615, 0.665), strict=True):  # brset, then ham10000 by hard predictions
+        np.testing.assert_allclose(line, [(lam, level + 0.1 * lam) for lam in LAMS])
+    assert [h.get_text() for h in fig.legends[0].get_texts()][-1] == "ours, mean over seeds"
+    assert_apart(fig)
+
+
 def test_published_cone_is_whole():
     cone = pd.read_csv(paths.DATA / "published" / "published_cone.csv")
     assert len(cone.drop_duplicates(["dataset", "encoder", "modality"])) == len(cone) == 8 * 4 * 2

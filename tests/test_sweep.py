@@ -1,5 +1,7 @@
 """Sweeps: tidy results, right metrics, choice on validation data, and refusals before any training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -54,6 +56,22 @@ def test_each_seed_cuts_its_own_validation_rows_where_there_are_none(make_featur
     assert rows["train"].shape == (2, 405) and rows["val"].shape == (2, 45)
     assert not set(rows["train"][0]) & set(rows["val"][0]) and set(rows["val"][0]) != set(rows["val"][1])
     assert sweep.sweep(features, [0, 1], [1, 2]).table["value"].notna().all()
+
+
+def test_a_validation_cut_without_some_class_is_scored_by_the_others(make_features):
+    features = make_features("multiclass", n=100)
+    features.pairs["split"] = features.pairs["split"].replace("val", "train")
+    with pytest.raises(ValueError, match="'train': no pair of 'c'"):
+        rare = features.pairs["label"].where(
+            features.pairs["split"] == "test", features.pairs["label"].replace("c", "a")
+        )
+        sweep.sweep(replace(features, pairs=features.pairs.assign(label=rare)), [0, 1], [1])
+    cut = sweep._split_rows(features, [1])["val"][0]
+    features.pairs.loc[cut, "label"] = ["a", "b"] * (len(cut) // 2) + ["a"] * (len(cut) % 2)
+    assert sweep.sweep(features, [0, 1], [1]).table["value"].notna().all()
+    features.pairs.loc[cut, "label"] = "a"
+    with pytest.raises(ValueError, match="cut for validation, holds one class"):
+        sweep.sweep(features, [0, 1], [1])
 
 
 def test_a_label_that_never_varies_is_left_out_and_named(make_features):
