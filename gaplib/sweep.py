@@ -1,7 +1,8 @@
 """Sweeps over lambda: train the probes, score them, and keep everything in one tidy table."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ FUSIONS = {"early": (0, 128), "late": (64,)}  # and the published sizes of their
 PUBLISHED = {"protocol": "published", "fusion": "early", "hidden": 0, "fit_on": "all"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """Results of a sweep.
 
@@ -60,16 +61,27 @@ class Sweep:
     classes. `truth`, bool (test rows, outputs), are the labels; those left out of the macro mean are in neither.
     """
 
-    table: pd.DataFrame = field(repr=False)
-    scores: np.ndarray = field(repr=False)
-    truth: np.ndarray = field(repr=False)
-    probes: probe.Probes = field(repr=False)
+    table: pd.DataFrame
+    scores: np.ndarray
+    truth: np.ndarray
+    probes: probe.Probes
     lams: tuple = ()
 
     @property
     def best(self):
         """The lambda chosen on validation data."""
         return float(choose(self.table)["lam"].iloc[0])
+
+    def __repr__(self):
+        at, seeds = choose(self.table).iloc[0], self.table["seed"].nunique()
+        return (
+            f"Sweep({at['dataset']} x {at['encoder']}, {at['protocol']}, {len(self.lams)} lambdas, {seeds} seeds: "
+            f"test AUC {at['mean']:.3f} at lambda {at['lam']:g}, chosen on validation data)"
+        )
+
+    def _repr_html_(self):
+        wide = curve(self.table).set_index("lam")[["mean", "std"]].add_prefix("test AUC, ").T
+        return f"<p>{escape(repr(self))}</p>{wide.to_html(float_format='{:.3f}'.format)}"
 
 
 def sweep(

@@ -82,6 +82,14 @@ def test_a_label_that_never_varies_is_left_out_and_named(make_features):
     assert result.truth.shape[1] == 2 and result.table["value"].notna().all()
 
 
+def test_a_sweep_shows_itself(make_features):
+    result = sweep.sweep(make_features("binary"), [0, 1], [1, 2])
+    at = sweep.choose(result.table).iloc[0]
+    assert repr(result).startswith("Sweep(made x made-encoder, published, 2 lambdas, 2 seeds: test AUC ")
+    assert f"{at['mean']:.3f} at lambda {at['lam']:g}" in repr(result)
+    assert f"{at['mean']:.3f}</td>" in result._repr_html_()
+
+
 def test_auc_is_scikit_learns():
     rng = np.random.default_rng(0)
     scores, truth = rng.normal(size=(200, 4)).round(1), rng.random((200, 4)) < 0.3  # rounded: ties
