@@ -45,8 +45,8 @@ def _check_once(table, *columns):
 def controls(curves, note=""):
     """What each protocol makes of lambda: the change of its mean test AUC from that at the lambda nearest 0.
 
-    All panels share one axis, so that their slopes compare. The band is the sample standard deviation over seeds of
-    the published protocol's AUC; there is none where it is missing.
+    The panels of a dataset share one axis, so that their slopes compare. The band is the sample standard deviation over
+    seeds of the published protocol's AUC; there is none where it is missing.
 
     Parameters
     ----------
@@ -64,8 +64,7 @@ def controls(curves, note=""):
     there, others = list(curves["protocol"].unique()), cycle(OTHERS)
     names = [name for name in PROTOCOLS if name in there] + [name for name in there if name not in PROTOCOLS]
     looks = {name: PROTOCOLS.get(name) or {"color": next(others), "ls": (0, (5, 1, 1, 1)), "lw": 1.2} for name in names}
-    fig, axes, cells = _grid(curves, 1.35, sharex=True, sharey=True)
-    reach = [-0.005, 0.005]
+    fig, axes, cells = _grid(curves, 1.35, sharex=True, sharey="row")
     for ax, cell in cells:
         ax.axhline(0, color="0.8", lw=0.6, zorder=0)
         for name, look in looks.items():
@@ -74,14 +73,14 @@ def controls(curves, note=""):
                 continue
             change = line["mean"] - line.loc[line["lam"].abs().idxmin(), "mean"]
             ax.plot(line["lam"], change, label=name, **look)
-            reach += list(change)
             if name == "published" and line["std"].notna().any():
                 low, high = change - line["std"], change + line["std"]
                 ax.fill_between(line["lam"], low, high, color="0.85", lw=0, zorder=0.5)
-                reach += [*low.dropna(), *high.dropna()]
         ax.set(xticks=[0, 0.5, 1])
-    ax.set_ylim(1.08 * min(reach), 1.08 * max(reach))
-    ax.yaxis.set_major_locator(plt.MaxNLocator(5))
+    for ax in axes[:, 0]:
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(low, -0.005), max(high, 0.005))
+        ax.yaxis.set_major_locator(plt.MaxNLocator(4))
     for ax in axes[-1]:
         ax.set_xlabel("lambda")
     _note(fig, f"Mean test AUC less that at the lambda nearest 0. {LAMBDA} {note}")
