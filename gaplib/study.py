@@ -63,6 +63,57 @@ def load(name):
     return parameters
 
 
+def available(load, names, *options):
+    """What of a study can be had: `load(name, *options)` of each name, and why not of each that is absent.
+
+    Parameters
+    ----------
+    load : callable
+        `datasets.load`, `encoders.load`, or another whose OSError says that a thing is not there.
+    names : sequence of str
+
+    Returns
+    -------
+    (dict, dict)
+        What was loaded, and the errors' messages, by name.
+
+    Examples
+    --------
+    >>> from gaplib import datasets
+    >>> loaded, absent = available(datasets.load, ["clipart", "csv:absent.csv"], 300)
+    >>> list(loaded), list(absent)
+    (['clipart'], ['csv:absent.csv'])
+    """
+    loaded, absent = {}, {}
+    for name in names:
+        try:
+            loaded[name] = load(name, *options)
+        except OSError as error:
+            absent[name] = str(error)
+    return loaded, absent
+
+
+def cells(datasets, encoders, n_pairs=None):
+    """Stored features of every dataset by every encoder of a study, without those that notebook 01 left out.
+
+    Returns
+    -------
+    list of features.Features
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none at all.
+    """
+    from gaplib import features
+
+    pairs = [(dataset, encoder) for dataset in datasets for encoder in encoders]
+    stored, absent = available(lambda pair: features.load(*pair, n_pairs), pairs)
+    if not stored:
+        raise FileNotFoundError(f"none of the study's features are stored; run notebook 01 ({absent[pairs[0]]})")
+    return list(stored.values())
+
+
 def run(name, notebook):
     """Execute one notebook under a study into `build/{study}/`, lessons into its `lessons/`: the whole, or nothing.
 
