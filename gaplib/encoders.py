@@ -194,9 +194,11 @@ def domain(spec):
 
 def pick_device(device):
     """A torch device name; "auto" is the first GPU when there is one."""
+    if device != "auto":
+        return device
     import torch
 
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _scheme(spec):

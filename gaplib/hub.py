@@ -16,6 +16,7 @@ from gaplib import paths
 SMALL = ("*.json", "*.txt", "*.model")  # configurations, tokenizers
 WEIGHTS = {"transformers": "model*.safetensors", "open_clip": "open_clip_model.safetensors"}
 PICKLED = {"transformers": "pytorch_model.bin", "open_clip": "open_clip_pytorch_model.bin"}
+PICKLES = (".bin", ".pt", ".pth")
 READ = (".safetensors", ".json", ".txt", ".model")
 
 
@@ -58,7 +59,9 @@ def find(name, place, revision):
     """
     folder = place if isinstance(place, Path) else _own(name, place)
     if folder is None:
-        library = _library(name, _snapshot(name, place, revision, SMALL))
+        folder = _snapshot(name, place, revision, SMALL)
+        _check_cached(name, folder, place, revision)
+        library = _library(name, folder)
         folder = _snapshot(name, place, revision, (*SMALL, WEIGHTS[library]))
         label = f"{place}@{folder.name}"  # the cache names a snapshot after its commit
     elif folder.is_dir():
@@ -128,8 +131,28 @@ def _snapshot(name, repository, revision, patterns):
         raise OSError(f"encoder {name!r}: {_why(error, repository, revision)}") from error
 
 
+def _check_cached(name, folder, repository, revision):
+    """Refuse half a snapshot that cannot be completed: older versions of the hub's library let it pass."""
+    from huggingface_hub import constants
+
+    here = {path.suffix for path in folder.iterdir()}
+    if constants.HF_HUB_OFFLINE and not (".json" in here and here & {".safetensors", *PICKLES}):
+        raise OSError(f"encoder {name!r}: {_uncached(repository, revision)}")
+
+
+def _uncached(repository, revision):
+    from huggingface_hub import constants
+
+    cut = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+    return (
+        f"{repository} at {revision} is not, or not wholly, in the cache {constants.HF_HUB_CACHE}, and {cut}: run "
+        f"`hf download {repository} --revision {revision}` where there is a network, or put a copy of the repository "
+        "into a folder and name it by GAPLIB_CHECKPOINTS"
+    )
+
+
 def _why(error, repository, revision):
-    from huggingface_hub import constants, errors, get_token
+    from huggingface_hub import errors, get_token
 
     page, status = f"https://huggingface.co/{repository}", getattr(getattr(error, "response", None), "status_code", 0)
     if isinstance(error, errors.GatedRepoError):
@@ -142,19 +165,14 @@ def _why(error, repository, revision):
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"{page} does not exist, or is private: if it is yours, run `hf auth login` or set HF_TOKEN"
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
-        cut = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
-        return (
-            f"{repository} at {revision} is not, or not wholly, in the cache {constants.HF_HUB_CACHE}, and {cut}: run "
-            f"`hf download {repository} --revision {revision}` where there is a network, or put a copy of the "
-            "repository into a folder and name it by GAPLIB_CHECKPOINTS"
-        )
+        return _uncached(repository, revision)
     return f"cannot get {repository} at {revision} ({' '.join(str(error).split()) or type(error).__name__})"
 
 
 def _no_weights(name, library, folder, place, revision):
     """What to do about a checkpoint without safetensors: get them, or convert the pickled weights once."""
     new, old = WEIGHTS[library].replace("*", ""), PICKLED[library]
-    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth"))
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     ours = isinstance(place, Path) or _own(name, place) is not None
     at = folder if ours else Path("FOLDER") / name
     if ours and not pickled:

@@ -57,13 +57,13 @@ def load(checkpoint, context, device, precision):
 
 def pick_precision(precision, device):
     """The name of a torch dtype; "auto" is float32 on a CPU, bfloat16 on a GPU that has it, else float16."""
+    if precision != "auto":
+        return pick({name: name for name in ("float32", "bfloat16", "float16")}, precision, "precision")
+    if not str(device).startswith("cuda"):
+        return "float32"
     import torch
 
-    if precision == "auto":
-        if not str(device).startswith("cuda"):
-            return "float32"
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    return pick({name: name for name in ("float32", "bfloat16", "float16")}, precision, "precision")
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
 
 
 def _at(precision, device, tower):
