@@ -73,10 +73,10 @@ def find(name, place, revision):
         raise OSError(_no_weights(name, library, folder, place, revision))
     if library == "transformers":
         return Checkpoint(folder, library, folder, label)
-    return Checkpoint(folder, library, *_text_tower(name, folder, label))
+    return Checkpoint(folder, library, *_text_tower(name, place, folder, label))
 
 
-def _text_tower(name, folder, label):
+def _text_tower(name, place, folder, label):
     """Where the configuration of an open_clip text tower lies, and the label of all: often in a second repository."""
     text = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
     second, tokenizer, config = text.get("hf_model_name"), text.get("hf_tokenizer_name"), folder / "config.json"
@@ -90,12 +90,16 @@ def _text_tower(name, folder, label):
     try:
         if (own := _own(second, second)) is not None:
             return own, f"{label} + {own.name}@{_digest(own)}"
-        found = _snapshot(name, second, SECOND.get(second, "main"), ("config.json",))
+        revision = SECOND.get(second, "main")
+        found = _snapshot(name, second, revision, ("config.json",))
+        if not (found / "config.json").is_file():
+            raise OSError(_uncached(second, revision))
         return found, f"{label} + {second}@{found.name}"
     except OSError as error:
+        why = str(error).removeprefix(f"encoder {name!r}: ")
         raise OSError(
-            f"encoder {name!r}: {label.split('@')[0]} needs a second repository, {second}, for the configuration "
-            f"of its text tower; a copy of that one's config.json in {folder} will do ({error})"
+            f"encoder {name!r}: {place} needs a second repository, {second}, for the configuration of its text tower; "
+            f"a copy of that one's config.json in {folder} will do ({why})"
         ) from error
 
 
@@ -178,8 +182,8 @@ def _no_weights(name, library, folder, place, revision):
     if ours and not pickled:
         return f"encoder {name!r}: {folder} has no weights: there is no {new}"
     command = (
-        f"python -c \"import torch, safetensors.torch as s; w = torch.load('{at / (pickled or [old])[0]}', "
-        f"weights_only=True); s.save_file({{k: v.clone().contiguous() for k, v in w.items()}}, '{at / new}', "
+        f'python -c "import torch, safetensors.torch as s; w = torch.load({str(at / (pickled or [old])[0])!r}, '
+        f"weights_only=True); s.save_file({{k: v.clone().contiguous() for k, v in w.items()}}, {str(at / new)!r}, "
         "{'format': 'pt'})\""
     )
     get = f"  hf download {place} --revision {revision} --local-dir {at}\n"

@@ -105,7 +105,7 @@ def _from_transformers(checkpoint, context):
         tokens=partial(_tokens, tokenizer, context, masked),
         lengths=partial(_lengths, tokenizer),
         image_tower=lambda pixels: _tensor(model.get_image_features(pixel_values=pixels)),
-        text_tower=partial(_text, model, masked),
+        text_tower=partial(_text, model, masked, tokenizer.pad_token_id),
     )
 
 
@@ -126,9 +126,21 @@ def _lengths(tokenizer, texts):
     return [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
 
 
-def _text(model, masked, tokens):
-    ids, mask = tokens.unbind(1) if masked else (tokens, None)
-    return _tensor(model.get_text_features(input_ids=ids, attention_mask=mask))
+def _text(model, masked, padding, tokens):
+    if masked:
+        ids, mask = _without_padding(tokens, tokens[:, 1] == 1).unbind(1)
+        return _tensor(model.get_text_features(input_ids=ids, attention_mask=mask))
+    if model.config.model_type == "clip":
+        tokens = _without_padding(tokens, tokens != padding)
+    return _tensor(model.get_text_features(input_ids=tokens))
+
+
+def _without_padding(tokens, real):
+    """Tokens without the last columns in which no row has a `real` one: they cost time and change nothing.
+
+    One such column is left, as padding may be the very token that ends a text.
+    """
+    return tokens[..., : int(real.any(0).nonzero().max()) + 2]
 
 
 def _tensor(output):
@@ -157,8 +169,12 @@ def _from_open_clip(checkpoint, context):
         tokens=tokenizer,
         lengths=partial(_open_clip_lengths, tokenizer),
         image_tower=model.encode_image,
-        text_tower=model.encode_text,
+        text_tower=partial(_open_clip_text, model) if "hf_model_name" in text else model.encode_text,
     )
+
+
+def _open_clip_text(model, tokens):
+    return model.encode_text(_without_padding(tokens, tokens != model.text.config.pad_token_id))
 
 
 def _stacked(transform, images):

@@ -104,7 +104,7 @@ def test_offline_with_half_a_cache(left, tmp_path, monkeypatch):
 def test_the_second_repository_of_biomedclip_is_named(own):
     shutil.move(own / checkpoints.BERT, own / "elsewhere")
     text = message("biomedclip")
-    assert f"needs a second repository, {checkpoints.BERT}" in text and "config.json" in text
+    assert f"{BIOMEDCLIP} needs a second repository, {checkpoints.BERT}" in text and "config.json" in text
     shutil.copy(own / "elsewhere" / "config.json", own / "biomedclip")
     assert " + " not in encoders.load("biomedclip", "cpu").checkpoint
     for path in (own / "biomedclip").glob("tokenizer*"):
