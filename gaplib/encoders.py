@@ -38,9 +38,10 @@ REGISTRY = {
     "mini-siglip": Source(paths.ENCODERS / "mini-siglip", None, "general", 32),
     "mini-biomedclip": Source(paths.ENCODERS / "mini-biomedclip", None, "medical", 64),
     "mini-medsiglip": Source(paths.ENCODERS / "mini-medsiglip", None, "medical", 64),
-    # Commits found in public code. CLIP's own main branch (3d74acf) holds pickled weights only; this is the conversion
-    # that transformers itself falls back on (refs/pr/66). SigLIP's is the one of embeddings-benchmark/mteb; MedSigLIP's
-    # and BioMedCLIP's are each in a dozen projects. BioMedCLIP has no safetensors there: it must be converted once.
+    # Commits that public code pins. CLIP's main branch (3d74acf) holds pickled weights only: this is the whole tree of
+    # the conversion that transformers itself falls back on, refs/pr/66 (as in turhancan97/krasnal-id). SigLIP's is that
+    # of embeddings-benchmark/mteb, MedSigLIP's of yzy542968-jpg/wqf7023-medical-rag, BioMedCLIP's of
+    # 0c00012/ClueGround, each among others. BioMedCLIP's weights are pickled there: `load` says how to convert them.
     "clip": Source("openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef", "general", 77),
     "siglip": Source("google/siglip-base-patch16-384", "41aec1c83b32e0a6fca20ad88ba058aa5b5ea394", "general", 64),
     "biomedclip": Source(

@@ -18,8 +18,6 @@ WEIGHTS = {"transformers": "model*.safetensors", "open_clip": "open_clip_model.s
 PICKLED = {"transformers": "pytorch_model.bin", "open_clip": "open_clip_pytorch_model.bin"}
 PICKLES = (".bin", ".pt", ".pth")
 READ = (".safetensors", ".json", ".txt", ".model")
-
-
 # The second repository that BioMedCLIP needs, at the commit that is pinned in public with BioMedCLIP's own.
 SECOND = {"microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract": "d673b8835373c6fa116d6d8006b33d48734e305d"}
 

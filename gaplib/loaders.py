@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from gaplib.names import pick
 
 # Families whose text tower takes no mask: CLIP's is causal and pools the end of the text, which comes before the
@@ -48,6 +50,8 @@ def load(checkpoint, context, device, precision):
     import torch
 
     towers = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library](checkpoint, context)
+    if towers.pixels([Image.new("RGB", (8, 8))]).ndim != 4:
+        raise ValueError(f"{type(towers.model).__name__} takes images of many sizes, which is not supported")
     towers.model.to(device).eval()
     image, text = (_at(precision, device, tower) for tower in (towers.image_tower, towers.text_tower))
     with torch.inference_mode():

@@ -90,6 +90,7 @@ def test_offline_without_a_cache(own):
     shutil.rmtree(own / "medsiglip")
     text = message("medsiglip")
     assert f"hf download {MEDSIGLIP}" in text and "HF_HUB_OFFLINE is set" in text and "GAPLIB_CHECKPOINTS" in text
+    assert "cannot get not a name at main" in message("hf:not a name")
 
 
 @pytest.mark.parametrize("left", ["model.safetensors", "*.json"])
@@ -169,6 +170,16 @@ def test_a_model_of_text_alone_is_no_dual_encoder(own):
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     BertModel(BertConfig(vocab_size=10, **small)).save_pretrained(own / "bert")
     assert "BertModel is not a dual encoder" in message(f"local:{own}/bert")
+
+
+def test_a_model_that_takes_more_than_pixels(own):
+    from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = Siglip2Config(text_config=small | {"vocab_size": 200}, vision_config=small)
+    Siglip2Model(config).save_pretrained(own / "siglip")
+    Siglip2ImageProcessor().save_pretrained(own / "siglip")
+    assert "Siglip2Model takes images of many sizes, which is not supported" in message("siglip")
 
 
 @pytest.mark.parametrize(
