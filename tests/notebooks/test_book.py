@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
@@ -17,7 +18,8 @@ NOTEBOOKS = [path.stem for path in sorted(HOME.glob("[0-9]*.ipynb"))]
 LESSONS = [f"lessons/{name}" for name in ("cone-from-random-networks", "watch-the-gap-form", "move-the-gap-by-hand")]
 PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching"]  # in reading order
 FRAME = "<p id='x'>dead</p><script>document.getElementById('x').textContent = 'alive'</script>"
-FLAGS = "--no-sandbox --disable-background-networking --disable-component-update --disable-sync --no-first-run".split()
+FLAGS = ["--no-sandbox", "--no-first-run"]
+FLAGS += [f"--disable-{what}" for what in ("background-networking", "component-update", "sync")]
 
 
 def build(root):
@@ -44,7 +46,7 @@ def copy(root, tmp_path_factory):
         shutil.copytree(root / folder, copy / folder)
     data = {"text/html": f'<iframe srcdoc="{FRAME}"></iframe>'}
     output = {"output_type": "display_data", "data": data, "metadata": {}}
-    cell = {"cell_type": "code", "source": "", "execution_count": 1, "outputs": [output]}
+    cell = {"cell_type": "code", "source": "frame", "execution_count": 1, "outputs": [output]}
     add_cell(copy / "build" / "smoke" / "00-start-here.ipynb", cell)
     return copy
 
@@ -109,7 +111,7 @@ def test_a_page_shows_its_figures_and_links_to_what_is_there(book, page, name):
     assert len(inside) > len(PAGES)
     for link in inside:
         url, part = urldefrag(link)
-        target = paths.Path(unquote(url.removeprefix("file://")))
+        target = Path(unquote(url.removeprefix("file://")))
         assert target.is_file(), link
         assert not part or f'id="{unquote(part)}"' in target.read_text(), link
 
@@ -138,12 +140,13 @@ def test_search_finds_a_word(book, page):
 
 def test_light_and_dark(book, page):
     page.goto((book / "index.html").as_uri())
-    background = "getComputedStyle(document.body).backgroundColor"
-    seen = {page.evaluate("document.documentElement.dataset.theme"): page.evaluate(background)}
-    for _ in range(2):  # from automatic to light to dark, or to dark to light
+    backgrounds = {}
+    for mode in ("dark", "light"):
         page.locator(".theme-switch-button:visible").click()
-        seen[page.evaluate("document.documentElement.dataset.theme")] = page.evaluate(background)
-    assert set(seen) == {"light", "dark"} and seen["light"] != seen["dark"]
+        page.locator(f".theme-change-button[data-mode={mode}]").click()
+        assert page.evaluate("document.documentElement.dataset.theme") == mode
+        backgrounds[mode] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert backgrounds["dark"] != backgrounds["light"]
 
 
 @pytest.mark.parametrize("name", LESSONS)
