@@ -67,7 +67,7 @@ figures: build/$(STUDY)/00-start-here.ipynb $(foreach name,$(FIGURES),figures/$(
 
 LESSONS = $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/lessons/*.ipynb))
 lessons: $(LESSONS) ## run the lessons, into build/STUDY/lessons
-$(LESSONS): build/$(STUDY)/%: notebooks/% $(MEASURED) $(addprefix $(LIB),project.py style.py train.py) \
+$(LESSONS): build/$(STUDY)/%: notebooks/% $(MEASURED) $(addprefix $(LIB),lessons.py project.py style.py train.py) \
 		$(wildcard data/encoders/*/curve.csv) | .venv/stamp
 	@$(PY) -m gaplib.study $(STUDY) $<
 
