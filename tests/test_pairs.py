@@ -132,7 +132,7 @@ BAD = {
         split=t["split"].where(t.index != 1, "dev")
     ),
     r"label 'a' is the same in every row": lambda t: t.assign(label="a"),
-    r"split 'val' has no rows": lambda t: t[t["split"] != "val"],
+    r"split 'test' has no rows": lambda t: t[t["split"] != "test"],
     r"group 'g0'.* in two splits": lambda t: t.assign(group=t["group"].where(t.index != 2, "g0")),
     r"image '0.png'.* in two splits": lambda t: t.assign(image=t["image"].where(t.index != 2, "0.png")),
 }
