@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from gaplib import paths
@@ -80,34 +81,32 @@ def variant(name, **choices):
 
 def graded(source, pairs, grade, group, labels, choice):
     """The binary dataset of whether a grade is above 0, split by whole groups or, as published, stratified by grade."""
-    pairs = pairs[["image", "text"]].assign(group=group, label=(grade > 0).map(dict(enumerate(labels))))
-    pairs["split"] = split(choice, group, grade if choice == "published" else grade > 0)
+    pairs = pairs[["image", "text"]].assign(label=np.where(grade > 0, labels[1], labels[0]))
+    pairs = split(choice, pairs, group, grade if choice == "published" else grade > 0)
     return dataset(source, pairs, "binary", labels, split=choice)
 
 
-def split(choice, group, label):
-    """Split of every row: by whole groups, or as published, 80/20 by image.
+def split(choice, pairs, group, kind):
+    """Pairs with the columns `split` and `group`: cut by whole groups or, as published, 80/20 by image.
 
     Parameters
     ----------
     choice : str
-        "group": 70/10/20 into train, val and test, each class cut by itself, so that a rare one is in all three.
-        "published": 80/20 into train and test, stratified, seed 42; the order of the rows matters.
-    group, label : Series
-
-    Returns
-    -------
-    Series
+        "group": 70/10/20 into train, val and test, each kind cut by itself, so that a rare one is in all three.
+        "published": 80/20 into train and test, stratified, seed 42; the order of the rows matters. Each image is then a
+        group, for the published splits do not keep a patient or lesion in one.
+    pairs : DataFrame
+    group, kind : Series
+        Patient or lesion, and class or grade, of each row.
     """
     if choice == "published":
         from sklearn.model_selection import train_test_split
 
-        test = train_test_split(label.index, test_size=0.2, stratify=label, random_state=42)[1]
-        return pd.Series("train", label.index).mask(label.index.isin(test), "test")
-    parts, kind = [], label.groupby(group).transform("max")  # a group goes by its highest label
-    for _, rows in group.groupby(kind):
-        parts.append(pd.Series(split_by_group(rows), rows.index))
-    return pd.concat(parts).reindex(group.index)
+        test = train_test_split(pairs.index, test_size=0.2, stratify=kind, random_state=42)[1]
+        return pairs.assign(group=pairs["image"], split=np.where(pairs.index.isin(test), "test", "train"))
+    highest = kind.groupby(group).transform("max")  # a group goes by its highest kind
+    parts = [pd.Series(split_by_group(rows), rows.index) for _, rows in group.groupby(highest)]
+    return pairs.assign(group=group, split=pd.concat(parts))
 
 
 def read(source, path, columns, renamed=(), **options):

@@ -52,10 +52,9 @@ def load(text="clean", split="group"):
     folder = dict.fromkeys(downloaded.images(second), second.name)
     pairs["image"] = pairs["image_id"].map(folder).fillna(first.name) + "/" + pairs["image_id"] + ".jpg"
     pairs["text"] = _text(pairs, text)
-    pairs["label"], pairs["group"] = pairs["dx"], pairs["lesion_id"]
-    pairs["split"] = downloaded.split(split, pairs["group"], pairs["label"])
-    columns = ["image", "text", "split", "group", "label"]
-    return downloaded.dataset(SOURCE, pairs[columns], "multiclass", LABELS, text=text, split=split)
+    pairs["label"] = pairs["dx"]
+    pairs = downloaded.split(split, pairs[["image", "text", "label"]], pairs["lesion_id"], pairs["dx"])
+    return downloaded.dataset(SOURCE, pairs, "multiclass", LABELS, text=text, split=split)
 
 
 def _text(pairs, choice):
