@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from gaplib.images import member, open_image
-from gaplib.problems import SPLITS, VALUE, BadRows, blank, image_problems, label_problems, refuse, torn
+from gaplib.problems import SPLITS, VALUE, BadRows, blank, image_problems, label_problems, refuse, split_problems
 
 __all__ = [
     "DOMAINS",
@@ -141,17 +141,15 @@ def validate(pairs, about):
         raise ValueError(f"{where}: there are no pairs")
     pairs = pairs.reset_index(drop=True)
     pairs = pairs[columns + [c for c in pairs if c not in columns]]
-    groups, images = (torn(pairs[column], pairs["split"]) for column in ("group", "image"))
     problems = [
         (blank(pairs["text"]), "the text is empty; fill it or drop the row"),
         (~pairs["split"].isin(SPLITS), f"unknown split {VALUE}; use {', '.join(SPLITS)}", None, "split"),
         *image_problems(pairs["image"], about, where),
         (pairs["group"].isna(), "the group is empty; name the patient, lesion or image"),
         *label_problems(pairs, about),
-        (groups, "its group is in two splits; move all of its rows to one", "group"),
-        (images & ~groups, "its image is in two splits; move all of its rows to one", "image"),
     ]
-    refuse(pairs, where, problems)
+    good = ~np.any([np.asarray(bad, bool) for bad, *_ in problems], axis=0)
+    refuse(pairs, where, [*problems, *split_problems(pairs, good)])
     if empty_splits := [s for s in ("train", "test") if s not in set(pairs["split"])]:
         raise ValueError(f"{where}: split {empty_splits[0]!r} has no rows; it needs some")
     flat = [c for c in label_columns(about) if pairs[c].nunique() < 2]

@@ -57,16 +57,22 @@ def blank(text):
     return ~text.map(lambda value: isinstance(value, str) and bool(value.strip())).astype(bool)
 
 
-def torn(column, split):
-    """Rows whose value of `column` occurs in more than one split."""
+def split_problems(pairs, good):
+    """Groups and images that the `good` rows have in more than one split."""
+    for column in ("group", "image"):
+        apart = _torn(pairs[column], pairs["split"], good)
+        yield apart, f"its {column} is in two splits; move all of its rows to one", column
+        good = good & ~apart
+
+
+def _torn(column, split, good):
     codes, names = pd.factorize(column)
     kinds = pd.factorize(split)[0]
-    first = np.zeros(len(names) + 1, kinds.dtype)  # the last place is for what is missing
-    first[codes[::-1]] = kinds[::-1]
+    first = np.zeros(len(names) + 1, kinds.dtype)  # split of each value's first row; the last place: value missing
+    first[codes[good][::-1]] = kinds[good][::-1]
     apart = np.zeros(len(first), bool)
-    apart[codes[kinds != first[codes]]] = True
-    apart[-1] = False
-    return apart[codes]
+    apart[codes[good & (kinds != first[codes])]] = True
+    return apart[codes] & good
 
 
 def image_problems(image, about, where):

@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
@@ -96,27 +97,30 @@ def load_stored(path):
     parts = stored if isinstance(stored, dict) else {None: stored}
     tables, names = [], {}
     for split, part in parts.items():
-        if "label" in part.features and isinstance(part.features["label"], datasets.ClassLabel):
+        if isinstance(part.features.get("label"), datasets.ClassLabel):
             names = dict(enumerate(part.features["label"].names))
         for file in dict.fromkeys(cache["filename"] for cache in part.cache_files):
-            with pa.memory_map(file) as source:
-                table = pa.ipc.open_stream(source).read_all()
-            tables.append(_referred(table, Path(file).resolve().relative_to(path.resolve()).as_posix()))
+            table = pa.ipc.open_stream(pa.memory_map(file)).read_all()
+            table = _referred(table, Path(file).resolve().relative_to(path.resolve()).as_posix())
             if split is not None:
-                given = pa.repeat(SPLIT_NAMES.get(split, split), len(table))
-                tables[-1] = tables[-1].append_column("split", given)
+                table = table.append_column("split", pa.repeat(SPLIT_NAMES.get(split, split), len(table)))
+            tables.append(table)
+    if not tables:
+        raise ValueError(f"{path} holds no rows")
     return _dataset(pa.concat_tables(tables, promote_options="permissive"), path, path.resolve(), names)
 
 
 def _referred(table, file):
-    """The table with its images, where it holds their bytes, replaced by where these are: `FILE.arrow#ROW`."""
-    if "image" not in table.column_names or not pa.types.is_struct(table.schema.field("image").type):
+    """The table without nested columns but the images, and where it holds these, `FILE.arrow#ROW` in their place."""
+    image = table["image"] if "image" in table.column_names else None
+    nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
+    table = table.drop_columns(nested)
+    if "image" not in nested:
         return table
-    image = table["image"]
-    here = pc.binary_join_element_wise(file, pc.cast(pa.array(range(len(table))), pa.string()), "#")
+    rows = pc.cast(pa.array(np.arange(len(table))), pa.string())
     held = pc.is_valid(pc.struct_field(image, "bytes"))
-    refs = pc.if_else(held, here, pc.struct_field(image, "path"))
-    return table.set_column(table.column_names.index("image"), "image", refs)
+    here = pc.binary_join_element_wise(file, rows, "#")
+    return table.append_column("image", pc.if_else(held, here, pc.struct_field(image, "path")))
 
 
 def _number(column):
