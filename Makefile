@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: figures lessons book lab test lint bench encoders gallery clean help
+.PHONY: figures lessons book lab test lint bench data encoders gallery clean help
 .SECONDARY:
 .DEFAULT_GOAL = help
 
@@ -92,6 +92,9 @@ test: lint ## everything: lint, unit tests, doctests, all notebooks under the sm
 
 bench: .venv/stamp ## what the measures cost, as ratios; some minutes
 	@for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
+
+data: .venv/stamp ## which of the datasets to download are here, and where to get the others
+	@$(PY) -m gaplib.datasets
 
 # The committed mini encoders, trained anew: about an hour of CPU; `make -j2 encoders` trains two at once.
 MINIS = mini-clip mini-siglip mini-biomedclip mini-medsiglip
