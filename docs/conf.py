@@ -28,6 +28,7 @@ html_theme_options = {
 html_context = {"default_mode": "auto"}
 html_static_path = ["book.css"]
 html_css_files = ["book.css"]
+html_copy_source = False
 html_show_search_summary = False  # it would fetch each page found, which browsers forbid on the file system
 
 
