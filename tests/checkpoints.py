@@ -8,11 +8,10 @@ letters; they are not fitted, as fitting breaks ties at random.
 import json
 import re
 import shutil
-from importlib.util import find_spec
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import pre_tokenizers
 
 from gaplib.encoders import REGISTRY
 
@@ -126,7 +125,7 @@ def _clip(folder, name, full):
 def _siglip(folder, name, full):
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
-    tokenizer = _sentencepiece(folder) if find_spec("sentencepiece") else _unigram()
+    tokenizer = _sentencepiece(folder)
     size = SIZES[name] if full else TINY | {"image": 2 * SIZES[name]["patch"], "patch": SIZES[name]["patch"]}
     shared = {
         "hidden_size": size["width"],
@@ -161,32 +160,6 @@ def _sentencepiece(folder):
             minloglevel=2,
         )
     return SiglipTokenizer(str(model), model_max_length=64, model_input_names=["input_ids"])
-
-
-def _unigram():
-    """The same in the format of `tokenizer.json`, for where sentencepiece is not installed."""
-    from transformers import PreTrainedTokenizerFast
-
-    words, letters = [(f"\u2581{word}", -1.0) for word in WORDS], [(letter, -9.0) for letter in ("\u2581", *LETTERS)]
-    backend = Tokenizer(models.Unigram([("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -99.0), *words, *letters], unk_id=2))
-    backend.normalizer = normalizers.Sequence(
-        [
-            normalizers.Lowercase(),
-            normalizers.Replace(Regex(r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"""), ""),
-            normalizers.Replace(Regex(r"\s+"), " "),
-            normalizers.Strip(),
-        ]
-    )
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        eos_token="</s>",
-        pad_token="</s>",
-        unk_token="<unk>",
-        model_max_length=64,
-        model_input_names=["input_ids"],
-    )
 
 
 def _biomedclip(folder, name, full):
