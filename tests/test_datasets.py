@@ -232,7 +232,10 @@ def test_names_of_variants():
     ("name", "message"),
     [
         ("ham1000", "unknown dataset 'ham1000': did you mean 'ham10000'"),
-        ("coco-qa:split=published", "unknown choice of dataset 'coco-qa':"),
+        (
+            "coco-qa:split=published",
+            "dataset 'coco-qa' has one text and one split, so there is no coco-qa:split=published",
+        ),
         ("ham10000:text=raw", "unknown text of dataset 'ham10000': 'raw'"),
         ("ham10000:publishd", "unknown choice of dataset 'ham10000': 'publishd'"),
     ],

@@ -137,9 +137,12 @@ def _dataset(table, path, root, names):
     """The pair table, and what it is about; rows that will not do are left to `pairs.validate`."""
     if missing := [column for column in NEEDED if column not in table.column_names]:
         raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; it has {', '.join(table.column_names)}")
+    if "label" in table.column_names and not names:
+        place = table.column_names.index("label")
+        table = table.set_column(place, "label", pc.cast(table["label"], pa.string()))
     pairs = table.to_pandas()
-    if "label" in pairs:
-        pairs["label"] = pairs["label"].map(names) if names else pairs["label"].astype("str")
+    if names:
+        pairs["label"] = pairs["label"].map(names)
     task, labels = _labels(pairs, path, names)
     domain = set(pairs.pop("domain").unique()) if "domain" in pairs else {"natural"}
     if len(domain) > 1 or not domain <= set(DOMAINS):
