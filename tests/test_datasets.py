@@ -319,7 +319,7 @@ def test_make_data_tells_what_is_here(copy, monkeypatch, capsys):
     assert "missing  HAM10000_images_part_2/*.jpg or HAM10000_images_part2/*.jpg: images, part 2" in blocks["ham10000"]
     assert "brset: not here" in blocks["brset"] and "found" not in blocks["brset"]
     for source in SOURCES:
-        for told in (source.where, source.terms, str(source.folder)):
+        for told in (source.where, source.terms, source.citation, str(source.folder)):
             assert told in blocks[source.name]
 
 
