@@ -1,5 +1,6 @@
 """The datasets to download, on miniature folders in the published layout: what is read, and what is said when not."""
 
+import csv
 import os
 import shutil
 import subprocess
@@ -88,6 +89,14 @@ def test_ham10000(here):
     mixed = datasets.load("ham10000:text=published")
     assert mixed.about.name == "ham10000-text-published"
     assert list(mixed.pairs["split"]) == list(clean["split"]) and list(mixed.pairs["text"]) == list(published["text"])
+
+
+def test_ham10000_with_the_table_as_dataverse_gives_it(copy):
+    folder, before = copy("ham10000"), datasets.load("ham10000").pairs
+    path = folder / "HAM10000_metadata.csv"
+    pd.read_csv(path).to_csv(path.with_suffix(".tab"), sep="\t", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    path.unlink()
+    pd.testing.assert_frame_equal(datasets.load("ham10000").pairs, before)
 
 
 def test_published_split_is_that_of_scikit_learn(here):
