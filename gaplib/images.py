@@ -16,7 +16,8 @@ def open_image(image, root=None, where="image"):
     Parameters
     ----------
     image : bytes or str
-        The encoded file, or its path under `root`.
+        The encoded file, or its path under `root`, or `FILE.arrow#ROW` there (see `member`). Of an animation, the first
+        frame is taken.
     root : Path, optional
     where : str
         What to call it in an error.
@@ -24,7 +25,7 @@ def open_image(image, root=None, where="image"):
     Raises
     ------
     ValueError
-        If the file is not an image, is cut short, or is too large to be one.
+        If the file is not there or not an image, is cut short, has no pixels, or is too large to be one.
     """
     try:
         with Image.open(_source(image, root)) as opened:

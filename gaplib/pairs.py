@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 DOMAINS = ("medical", "natural")
+BLOCK = 2**19
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def validate(pairs, about):
     ]
     good = ~np.any([np.asarray(bad, bool) for bad, *_ in problems], axis=0)
     refuse(pairs, where, [*problems, *split_problems(pairs, good)])
-    if empty_splits := [s for s in ("train", "test") if s not in set(pairs["split"])]:
+    if empty_splits := [s for s in ("train", "test") if s not in pairs["split"].unique()]:
         raise ValueError(f"{where}: split {empty_splits[0]!r} has no rows; it needs some")
     flat = [c for c in label_columns(about) if pairs[c].nunique() < 2]
     if flat:
@@ -189,9 +190,10 @@ def fingerprint(dataset):
     pairs, about = dataset
     digest = hashlib.sha256(json.dumps(asdict(about) | {"root": None}, sort_keys=True).encode())
     for column in ["text", "split", "group", *label_columns(about)]:
-        codes, values = pd.factorize(pairs[column], use_na_sentinel=False)  # hash what repeats only once
-        values = pd.Series(values).astype(str).to_numpy(object)
-        digest.update(pd.util.hash_array(values, categorize=False)[codes].tobytes())
+        for start in range(0, len(pairs), BLOCK):  # no Python object for each of millions of rows at once
+            codes, values = pd.factorize(pairs[column].iloc[start : start + BLOCK], use_na_sentinel=False)
+            values = pd.Series(values).astype(str).to_numpy(object)
+            digest.update(pd.util.hash_array(values, categorize=False)[codes].tobytes())
     codes, images = pd.factorize(pairs["image"])
     stamp = lru_cache(_stamp)
     for image in images.tolist():

@@ -17,7 +17,7 @@ FINE, EMPTY, OUTSIDE, ABSENT = range(4)  # what an image of a table can be
 class BadRows(ValueError):
     """Rows that a pair table must not hold.
 
-    `rows` are the positions of all of them, so that they can be dropped. Of a CSV, for instance::
+    `rows` are the positions of all of them, counted from 0 after the header, so that they can be dropped. Of a CSV::
 
         try:
             datasets.load("csv:mine.csv")

@@ -1,5 +1,6 @@
 """The datasets to download, on miniature folders in the published layout: what is read, and what is said when not."""
 
+import csv
 import os
 import shutil
 import subprocess
@@ -88,6 +89,14 @@ def test_ham10000(here):
     mixed = datasets.load("ham10000:text=published")
     assert mixed.about.name == "ham10000-text-published"
     assert list(mixed.pairs["split"]) == list(clean["split"]) and list(mixed.pairs["text"]) == list(published["text"])
+
+
+def test_ham10000_with_the_table_as_dataverse_gives_it(copy):
+    folder, before = copy("ham10000"), datasets.load("ham10000").pairs
+    path = folder / "HAM10000_metadata.csv"
+    pd.read_csv(path).to_csv(path.with_suffix(".tab"), sep="\t", index=False, quoting=csv.QUOTE_NONNUMERIC)
+    path.unlink()
+    pd.testing.assert_frame_equal(datasets.load("ham10000").pairs, before)
 
 
 def test_published_split_is_that_of_scikit_learn(here):
@@ -232,7 +241,10 @@ def test_names_of_variants():
     ("name", "message"),
     [
         ("ham1000", "unknown dataset 'ham1000': did you mean 'ham10000'"),
-        ("coco-qa:split=published", "unknown choice of dataset 'coco-qa':"),
+        (
+            "coco-qa:split=published",
+            "dataset 'coco-qa' has one text and one split, so there is no coco-qa:split=published",
+        ),
         ("ham10000:text=raw", "unknown text of dataset 'ham10000': 'raw'"),
         ("ham10000:publishd", "unknown choice of dataset 'ham10000': 'publishd'"),
     ],
@@ -316,7 +328,7 @@ def test_make_data_tells_what_is_here(copy, monkeypatch, capsys):
     assert "missing  HAM10000_images_part_2/*.jpg or HAM10000_images_part2/*.jpg: images, part 2" in blocks["ham10000"]
     assert "brset: not here" in blocks["brset"] and "found" not in blocks["brset"]
     for source in SOURCES:
-        for told in (source.where, source.terms, str(source.folder)):
+        for told in (source.where, source.terms, source.citation, str(source.folder)):
             assert told in blocks[source.name]
 
 

@@ -120,6 +120,8 @@ def test_own_csv(folder):
     assert set(without["split"]) == set(pairs.SPLITS)
     many = datasets.load(rewrite(folder, lambda t: t[["image", "text"]].assign(x=[0, 1] * 6, y=[0, 0, 1, 1] * 3)))
     assert (many.about.task, many.about.labels) == ("multilabel", ("x", "y"))
+    with pytest.raises(ValueError, match="row 1: label 'y' must be 0 or 1"):
+        datasets.load(rewrite(folder, lambda t: t.assign(y=t["y"].where(t.index != 1))))
 
 
 BAD = {
@@ -204,6 +206,13 @@ def test_csv_keeps_what_people_write(folder):
     assert list(table["text"]) == texts and set(table["label"]) == {"1", "01"} and table["age"].sum() == 66
     with pytest.raises(ValueError, match="column 'text' is there more than once"):
         datasets.load(rewrite(folder, lambda t: t.set_axis(["image", "text", "text", "group", "label", "age"], axis=1)))
+
+
+def test_csv_as_spreadsheets_save_it(folder):
+    path = folder / "mine.csv"
+    plain = datasets.load(f"csv:{path}").pairs
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    pd.testing.assert_frame_equal(datasets.load(f"csv:{path}").pairs, plain)
 
 
 def test_images_may_be_links_but_may_not_climb(folder):

@@ -101,6 +101,8 @@ def _choices(name, rest):
     offered = _offered(name)
     if rest in ("", "published"):
         return dict.fromkeys(offered, rest) if rest else {}
+    if not offered:
+        raise ValueError(f"dataset {name!r} has one text and one split, so there is no {name}:{rest}; say {name}")
     choices = dict(part.partition("=")[::2] for part in rest.split(","))
     for key in choices:
         pick(offered, key, f"choice of dataset {name!r}:")

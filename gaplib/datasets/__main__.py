@@ -12,7 +12,8 @@ def describe(source):
     n = sum(path is not None for path in found.values())
     state = "complete" if n == len(found) else "incomplete" if n else "not here"
     lines = [f"{source.name}: {state}", f"  what     {source.title}", f"  from     {source.where}"]
-    lines += [f"  terms    {source.terms}", f"  into     {source.folder}/"]
+    lines += [f"  terms    {source.terms}", f"  cite     {source.citation}"]
+    lines.append(f"  into     {source.folder}/")
     for what, path in found.items():
         if path is None:
             lines.append(f"  missing  {' or '.join(source.pieces[what])}: {what}")

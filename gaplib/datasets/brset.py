@@ -15,6 +15,7 @@ SOURCE = Source(
     title="16,266 retinal photographs of 8,524 patients",
     where="https://physionet.org/content/brazilian-ophthalmological",
     terms="PhysioNet Credentialed Health Data License 1.5.0: credentialing, training and a signed agreement",
+    citation="Nakayama et al. 2024, PLOS Digital Health 3, e0000454",
     domain="medical",
     pieces={
         "table": ("labels.csv", "labels_brset.csv"),

@@ -16,7 +16,8 @@ SOURCE = Source(
     name="coco-qa",
     title="117,684 questions on 123,287 photographs",
     where="https://www.cs.toronto.edu/~mren/research/imageqa/data/cocoqa, and train and val 2014 of https://cocodataset.org",
-    terms="questions: free for research; annotations of COCO CC BY 4.0, photographs under their own Flickr terms",
+    terms="questions: see the authors' page; photographs of COCO under their own Flickr terms",
+    citation="Ren et al. 2015, arXiv 1505.02074",
     pieces={
         **{
             f"{split} {what}": (f"{split}/{what}.txt",)

@@ -15,7 +15,8 @@ SOURCE = Source(
     name="daquar",
     title="12,468 questions on 1,449 photographs of rooms",
     where="https://www.mpi-inf.mpg.de, Visual Turing Challenge: DAQUAR, full, and the images of NYU Depth v2",
-    terms="free for research",
+    terms="see the authors' page; photographs of NYU Depth v2",
+    citation="Malinowski and Fritz 2014, arXiv 1410.0210",
     pieces={
         "training questions": ("qa.894.raw.train.txt",),
         "test questions": ("qa.894.raw.test.txt",),

@@ -24,6 +24,7 @@ class Source:
     title: str
     where: str
     terms: str
+    citation: str
     pieces: dict[str, tuple[str, ...]] = field(repr=False)
     domain: str = "natural"
 
@@ -60,7 +61,8 @@ def find(source):
 def dataset(source, pairs, task, labels, **choices):
     """The pair table of a source with its description; the choices that were made are part of its name."""
     name = variant(source.name, **choices)
-    return Dataset(pairs, About(name, source.domain, task, tuple(labels), source.folder, source.terms, source.where))
+    about = About(name, source.domain, task, tuple(labels), source.folder, source.terms, source.citation)
+    return Dataset(pairs, about)
 
 
 def variant(name, **choices):

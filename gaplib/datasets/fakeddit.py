@@ -15,7 +15,8 @@ SOURCE = Source(
     name="fakeddit",
     title="682,661 Reddit submissions with a picture",
     where="https://github.com/entitize/Fakeddit: the tables of multimodal_only_samples and the archive of images",
-    terms="free for research; the pictures under their owners' terms",
+    terms="see the authors' page; the pictures under their owners' terms",
+    citation="Nakamura et al. 2020, arXiv 1911.03854",
     pieces={
         **{
             f"table, {split}": (f"multimodal_{name}.tsv", f"multimodal_only_samples/multimodal_{name}.tsv")

@@ -13,6 +13,7 @@ SOURCE = Source(
     title="10,015 dermatoscopic images of pigmented skin lesions",
     where="Harvard Dataverse, doi:10.7910/DVN/DBW86T; unpack each archive of images into a folder of its name",
     terms="CC BY-NC 4.0",
+    citation="Tschandl et al. 2018, Scientific Data 5, 180161",
     domain="medical",
     pieces={
         "table": ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata"),

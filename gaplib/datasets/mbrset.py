@@ -14,6 +14,7 @@ SOURCE = Source(
     title="5,164 retinal photographs of 1,291 patients with diabetes",
     where="https://physionet.org/content/mbrset",
     terms="PhysioNet Credentialed Health Data License 1.5.0: credentialing, training and a signed agreement",
+    citation="Wu et al. 2025, Scientific Data 12, 323",
     domain="medical",
     pieces={"table": ("labels_mbrset.csv",), "images": ("images/*.jpg",)},
 )

@@ -15,6 +15,7 @@ SOURCE = Source(
     title="377,110 chest radiographs of 227,835 studies, with reports",
     where="https://physionet.org/content/mimic-cxr-jpg, and mimic-cxr-reports.zip of https://physionet.org/content/mimic-cxr",
     terms="PhysioNet Credentialed Health Data License 1.5.0: credentialing, training and a signed agreement",
+    citation="Johnson et al. 2019, Scientific Data 6, 317",
     domain="medical",
     pieces={
         "official split": ("mimic-cxr-2.0.0-split.csv.gz", "mimic-cxr-2.0.0-split.csv"),

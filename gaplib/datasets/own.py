@@ -29,9 +29,9 @@ def load(path):
     """Pairs from a CSV with the columns `image`, `text`, `label`, and optionally `split`, `group` and `domain`.
 
     Image paths are relative to the CSV's folder. Without `group` every image is its own group; without `split` the
-    groups are cut 70/10/20 into train, val and test. Without `label`, every further column that holds only 0 and 1
-    is a label of a multilabel task. `domain` is `natural` (the default) or `medical`, the same in every row. Only an
-    empty cell is missing: "None" and "NA" are words that people write.
+    groups are cut 70/10/20 into train, val and test. Without `label`, every further column that holds only 0 and 1 (or
+    nothing: such rows are bad) is a label of a multilabel task. `domain` is `natural` (the default) or `medical`, the
+    same in every row. Only an empty cell is missing: "None" and "NA" are words that people write.
 
     Rows that will not do are all named at once by `pairs.validate`; its error `pairs.BadRows` shows how to drop them.
 
@@ -103,6 +103,7 @@ def load_stored(path):
             table = pa.ipc.open_stream(pa.memory_map(file)).read_all()
             table = _referred(table, Path(file).resolve().relative_to(path.resolve()).as_posix())
             if split is not None:
+                table = table.drop_columns([c for c in table.column_names if c == "split"])
                 table = table.append_column("split", pa.repeat(SPLIT_NAMES.get(split, split), len(table)))
             tables.append(table)
     if not tables:
@@ -137,9 +138,12 @@ def _dataset(table, path, root, names):
     """The pair table, and what it is about; rows that will not do are left to `pairs.validate`."""
     if missing := [column for column in NEEDED if column not in table.column_names]:
         raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}; it has {', '.join(table.column_names)}")
+    if "label" in table.column_names and not names:
+        place = table.column_names.index("label")
+        table = table.set_column(place, "label", pc.cast(table["label"], pa.string()))
     pairs = table.to_pandas()
-    if "label" in pairs:
-        pairs["label"] = pairs["label"].map(names) if names else pairs["label"].astype("str")
+    if names:
+        pairs["label"] = pairs["label"].map(names)
     task, labels = _labels(pairs, path, names)
     domain = set(pairs.pop("domain").unique()) if "domain" in pairs else {"natural"}
     if len(domain) > 1 or not domain <= set(DOMAINS):
@@ -157,7 +161,9 @@ def _labels(pairs, path, names):
         there = set(pairs["label"].dropna().unique())
         labels = tuple(label for label in names.values() if label in there) if names else tuple(sorted(there))
         return ("binary" if len(labels) == 2 else "multiclass"), labels
-    labels = tuple(c for c in pairs if c not in KNOWN and pairs[c].isin([0, 1]).all())
+    further = {c: pairs[c].dropna() for c in pairs if c not in KNOWN}
+    # One with empty cells is a label too, or a few bad rows would silently cost a whole label.
+    labels = tuple(c for c, values in further.items() if len(values) and values.isin([0, 1]).all())
     if not labels:
         raise ValueError(f"{path}: no column 'label', and no 0/1 columns to use as labels")
     return "multilabel", labels

@@ -16,7 +16,8 @@ SOURCE = Source(
     name="recipes5k",
     title="4,826 recipes of 101 foods, each with a photograph",
     where="http://www.ub.edu/cvub/recipes5k",
-    terms="free for research",
+    terms="see the authors' page",
+    citation="Bolaños et al. 2017, arXiv 1707.08816",
     pieces={
         "ingredients": ("annotations/ingredients_Recipes5k.txt",),
         **{
