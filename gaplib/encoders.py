@@ -56,6 +56,13 @@ class Encoder:
     tokens: Callable = field(repr=False)
     image_tower: Callable = field(repr=False)
     text_tower: Callable = field(repr=False)
+    lengths: Callable = field(repr=False)
+    context: int
+    precision: str = "float32"
+
+    @property
+    def spec(self):
+        return self.name
 
     def encode_images(self, images):
         """Unit-norm float32 embeddings of shape (n, dim) of a list of PIL images."""
@@ -77,7 +84,12 @@ class Encoder:
         return _normalise(np.concatenate(rows), f"{self.name}: {kind}")
 
 
-def load(name, device="auto"):
+def stored_name(spec):
+    """The name that an encoder's features go by."""
+    return spec
+
+
+def load(name, device="auto", precision="auto"):
     """Load an encoder of `REGISTRY` by name, in evaluation mode.
 
     Parameters
@@ -152,6 +164,8 @@ def _load_transformers(name, source, device):
         tokens=tokens,
         image_tower=lambda pixels: _tensor(model.get_image_features(pixel_values=pixels)),
         text_tower=lambda ids: _tensor(model.get_text_features(input_ids=ids)),
+        lengths=lambda texts: [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]],
+        context=source.context,
     )
 
 
@@ -188,6 +202,8 @@ def _load_open_clip(name, source, device):
         tokens=tokenizer,
         image_tower=model.encode_image,
         text_tower=model.encode_text,
+        lengths=lambda texts: [len(ids) for ids in tokenizer.tokenizer(texts, verbose=False)["input_ids"]],
+        context=source.context,
     )
 
 

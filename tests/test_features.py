@@ -1,38 +1,44 @@
 """Feature files: each distinct thing encoded once, damage noticed, changes noticed, nothing half-written."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from gaplib import features
 from gaplib.pairs import About, Dataset
 
 
-@dataclass
 class Counting:
-    """An encoder that counts what it is asked to encode."""
+    """An encoder that counts what its towers are asked to embed: an image by its red, a text by its length."""
 
-    name: str = "counting"
-    dim: int = 4
-    checkpoint: str = "v1"
-    preprocessing: str = "none"
-    images: int = 0
-    texts: int = 0
+    name, dim, context, precision = "counting", 2, 8, "float32"
+    checkpoint, preprocessing = "v1", "none"
 
-    def encode_images(self, images):
-        self.images += len(images)
-        return self._rows([i.getpixel((0, 0))[0] for i in images])
+    def __init__(self):
+        self.model, self.images, self.texts = torch.nn.Linear(1, 1), 0, 0
 
-    def encode_texts(self, texts):
-        self.texts += len(texts)
-        return self._rows([len(t) for t in texts])
+    def pixels(self, images):
+        return torch.tensor([[float(image.getpixel((0, 0))[0])] for image in images])
 
-    def _rows(self, numbers):
-        rows = np.array([[np.cos(n), np.sin(n), 0, 0] for n in numbers], np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    def tokens(self, texts):
+        return torch.tensor([[float(len(text))] for text in texts])
+
+    def lengths(self, texts):
+        return [len(text) for text in texts]
+
+    def image_tower(self, x):
+        self.images += len(x)
+        return 3 * torch.cat([x.cos(), x.sin()], 1)
+
+    def text_tower(self, x):
+        self.texts += len(x)
+        return torch.cat([x.cos(), x.sin()], 1)
+
+
+def circle(numbers):
+    return np.array([[np.cos(n), np.sin(n)] for n in numbers], np.float32)
 
 
 @pytest.fixture
@@ -55,9 +61,9 @@ def test_each_distinct_image_and_text_is_encoded_once_and_then_loaded(root, data
     assert capsys.readouterr().out.count("encoding") == 1
     for f in (first, again, features.load("made", "counting")):
         image, text = f.paired()
-        assert image.shape == text.shape == (18, 4)
-        np.testing.assert_array_equal(image, encoder._rows([i % 6 for i in range(18)]))
-        np.testing.assert_array_equal(text, encoder._rows([len(t) for t in dataset.pairs["text"]]))
+        assert image.shape == text.shape == (18, 2)
+        np.testing.assert_allclose(image, circle([i % 6 for i in range(18)]), atol=1e-6)
+        np.testing.assert_allclose(text, circle([len(t) for t in dataset.pairs["text"]]), atol=1e-6)
         assert f.about.labels == ("a", "b") and list(f.targets) == [i % 2 for i in range(18)]
         assert list(f.pairs["split"]) == list(dataset.pairs["split"])
     assert not [
@@ -106,7 +112,7 @@ def test_damage_is_named_and_repaired(root, dataset, damage, name, capsys):
         features.load("made", "counting")
     encoder = Counting()
     f = features.extract(dataset, encoder)
-    assert f.paired()[0].shape == (18, 4)
+    assert f.paired()[0].shape == (18, 2)
     if name == "counting.safetensors":
         assert encoder.images == 6 and "encoding made with counting: " in capsys.readouterr().out
         assert path.read_bytes() == whole

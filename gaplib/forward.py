@@ -1,0 +1,149 @@
+"""Images and texts through a frozen encoder on this machine, as fast as the model itself.
+
+Worker processes decode and preprocess the next images while the model embeds these (torch's DataLoader). Every text is
+padded to the encoder's context, so that an embedding does not depend on its batch, and sorting texts by length would
+save nothing: they go in order.
+"""
+
+import os
+import sys
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from gaplib.pairs import open_image
+
+BATCH = {"cpu": 32, "cuda": 512}  # to begin with; halved until it fits
+CHUNK = 32  # images that a worker hands over at a time, in shared memory
+FEW = 256  # images that are decoded before worker processes would have started
+
+
+def encode(encoder, items, todo, batch=None, workers=None):
+    """Unit-norm embeddings of `items`, shard by shard.
+
+    A shard is encoded at one batch size from its first item to its last, so that its bytes depend on nothing else; when
+    the memory does not hold a batch, the shard is begun anew with half of it.
+
+    Parameters
+    ----------
+    encoder : encoders.Encoder
+    items : shards.Items
+    todo : list of shards.Shard
+    batch : int, optional
+        By default what suits the device.
+    workers : int, optional
+        Processes that decode images; by default as many as the device keeps busy.
+
+    Yields
+    ------
+    shard, rows, note : Shard, ndarray of shape (n, d), dict
+        The note has `batch`; `bad`, a list of (row, message) of images that cannot be read and have no row; and `cut`,
+        the number of texts that were longer than the encoder's context.
+
+    Raises
+    ------
+    ValueError
+        If an embedding cannot be normalised (says which).
+    RuntimeError
+        If not even a single item fits into memory.
+    """
+    device = next(encoder.model.parameters()).device
+    todo, batch = list(todo), batch or BATCH.get(device.type, BATCH["cpu"])
+    total = sum(shard.stop - shard.start for shard in todo)
+    with tqdm(total=total, desc=f"{items.about.name} x {encoder.name}", unit=items.kind, leave=False) as bar:
+        while todo:
+            try:
+                for rows, note in _pass(encoder, items, todo, batch, workers, device, bar):
+                    yield todo.pop(0), rows, note
+            except RuntimeError as error:
+                if not _out_of_memory(error) or batch == 1:
+                    raise
+                batch //= 2
+                print(f"{items.about.name} x {encoder.name}: out of memory; going on with batches of {batch}")
+                torch.cuda.empty_cache()
+
+
+def _out_of_memory(error):
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "memory" in str(error).lower()
+
+
+def _pass(encoder, items, todo, batch, workers, device, bar):
+    """Rows and note of one shard after the other, until all are done or one fails."""
+    chunk = min(CHUNK, batch)
+    spans = [(i, min(i + chunk, shard.stop)) for shard in todo for i in range(shard.start, shard.stop, chunk)]
+    chunks = iter(_loader(encoder, items, spans, workers, device))
+    tower = encoder.image_tower if items.kind == "image" else encoder.text_tower
+    for shard in todo:
+        outputs, bad, cut = [], [], 0
+        for start in range(shard.start, shard.stop, batch):
+            stop = min(start + batch, shard.stop)
+            parts = [next(chunks) for _ in range(start, stop, chunk)]
+            bad += [failure for _, failures, _ in parts for failure in failures]
+            cut += sum(longer for *_, longer in parts)
+            if inputs := [part for part, *_ in parts if part is not None]:
+                outputs.append(_embed(encoder, tower, torch.cat(inputs), device))
+            bar.update(stop - start)
+        raw = torch.cat(outputs).cpu().numpy() if outputs else np.empty((0, encoder.dim), np.float32)
+        yield _normalise(raw, encoder, items, shard, bad), {"batch": batch, "bad": bad, "cut": cut}
+
+
+@torch.inference_mode()
+def _embed(encoder, tower, inputs, device):
+    precision = getattr(torch, encoder.precision)
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        return tower(inputs.to(device, non_blocking=True)).float()
+
+
+def _normalise(raw, encoder, items, shard, bad):
+    norms = np.linalg.norm(raw, axis=1, keepdims=True)
+    wrong = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
+    if len(wrong):
+        rows = [row for row in items.rows[shard.start : shard.stop] if row not in {row for row, _ in bad}]
+        raise ValueError(
+            f"dataset {items.about.name!r}, row {rows[wrong[0]]}: {encoder.name} gives its {items.kind} an embedding "
+            f"of norm {norms[wrong[0], 0]}, which cannot be normalised"
+        )
+    return raw / norms
+
+
+class _Chunks:
+    """A map-style dataset: item i is chunk i, made ready where it is asked for."""
+
+    def __init__(self, items, spans, prepare, lengths, context):
+        self.items, self.spans, self.prepare, self.lengths, self.context = items, spans, prepare, lengths, context
+
+    def __len__(self):
+        return len(self.spans)
+
+    def __getitem__(self, i):
+        """The model's input (None: nothing of it can be read), failures, and number of texts that were cut."""
+        kind, values, rows, about = self.items.part(*self.spans[i])
+        if kind == "text":
+            return self.prepare(list(values)), [], sum(n > self.context for n in self.lengths(list(values)))
+        images, failures = [], []
+        for value, row in zip(values, rows, strict=True):
+            try:
+                images.append(open_image(value, about.root, f"dataset {about.name!r}, row {row}"))
+            except ValueError as error:
+                failures.append((int(row), str(error)))
+        return self.prepare(images) if images else None, failures, 0
+
+
+def _loader(encoder, items, spans, workers, device):
+    prepare = encoder.pixels if items.kind == "image" else encoder.tokens
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if items.kind == "text" or sum(stop - start for start, stop in spans) < FEW:
+        workers = 0
+    elif workers is None:
+        # A model on the CPU takes all cores and needs few images; one on a GPU needs all cores to be fed.
+        workers = min(cores - 1, 16) if device.type == "cuda" else max(1, cores // 4)
+    return DataLoader(
+        _Chunks(items, spans, prepare, None if items.kind == "image" else encoder.lengths, encoder.context),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        # Forking starts at once and copies nothing; elsewhere it is not safe.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+    )
