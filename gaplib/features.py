@@ -8,7 +8,6 @@ between the header and what is asked for encodes anew, with one line that says w
 import hashlib
 import shutil
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -135,8 +134,8 @@ def extract(dataset, encoder, n_pairs=None, device="auto", *, engine="local", wo
         if why:
             _refuse_others(path, header["fingerprint"], read_in=True)
             print(f"encoding {what}: {why}; {_saving(dataset.pairs)}")
-            engine = partial(import_module(engine).encode, workers=workers)
-            shards.encode(path, parts, header, dataset, encoder, engine, unreadable)
+            with import_module(engine).engine(encoder, workers) as encode:
+                shards.assemble(path, parts, header, dataset, encoder, encode, unreadable)
         shutil.rmtree(parts)
     return stored or _load(path)
 
@@ -232,7 +231,7 @@ def read(
     parts = target.with_suffix(".parts")
     with store.locked(parts, f"{about.name} with {target.stem}"):
         store.write_table(target.with_name(store.TABLE), parts, Dataset(pairs, about), header["fingerprint"])
-        store.assemble(target, parts, header, {name: (array.shape, [array]) for name, array in arrays.items()})
+        store.save_file(target, parts, header, {name: (array.shape, [array]) for name, array in arrays.items()})
         shutil.rmtree(parts)
     return _load(target)
 

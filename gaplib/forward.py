@@ -7,6 +7,8 @@ save nothing: they go in order.
 
 import os
 import sys
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +22,13 @@ CHUNK = 32  # images that a worker hands over at a time, in shared memory
 FEW = 256  # images that are decoded before worker processes would have started
 
 
-def encode(encoder, items, todo, batch=None, workers=None):
+@contextmanager
+def engine(encoder, workers=None):
+    """`encode` for an encoder, with so many processes that decode images (by default what keeps the device busy)."""
+    yield partial(encode, encoder, workers)
+
+
+def encode(encoder, workers, items, todo, batch=None):
     """Unit-norm embeddings of `items`, shard by shard.
 
     A shard is encoded at one batch size from its first item to its last, so that its bytes depend on nothing else; when
@@ -29,12 +37,11 @@ def encode(encoder, items, todo, batch=None, workers=None):
     Parameters
     ----------
     encoder : encoders.Encoder
+    workers : int or None
     items : shards.Items
     todo : list of shards.Shard
     batch : int, optional
         By default what suits the device.
-    workers : int, optional
-        Processes that decode images; by default as many as the device keeps busy.
 
     Yields
     ------
@@ -55,7 +62,7 @@ def encode(encoder, items, todo, batch=None, workers=None):
     with tqdm(total=total, desc=f"{items.about.name} x {encoder.name}", unit=items.kind, leave=False) as bar:
         while todo:
             try:
-                for rows, note in _pass(encoder, items, todo, batch, workers, device, bar):
+                for rows, note in _pass(encoder, items, tuple(todo), batch, workers, device, bar):
                     yield todo.pop(0), rows, note
             except RuntimeError as error:
                 if not _out_of_memory(error) or batch == 1:

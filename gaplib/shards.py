@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from gaplib.pairs import About, Dataset, validate
-from gaplib.store import TABLE, assemble, digest_of, note_of, text_of, write, write_table
+from gaplib.store import TABLE, digest_of, note_of, save_file, text_of, write, write_table
 
 SIZE = 1024  # items of a shard: what a crash costs at most
 
@@ -55,7 +55,7 @@ def plan(items):
     return [Shard(items.kind, start, min(start + SIZE, n)) for start in range(0, n, SIZE)]
 
 
-def encode(path, parts, header, dataset, encoder, engine, unreadable):
+def assemble(path, parts, header, dataset, encoder, encode, unreadable):
     """Encode what no earlier run has finished, and put the feature file together; `features.extract` has the rest."""
     pairs, about = dataset
 
@@ -64,11 +64,11 @@ def encode(path, parts, header, dataset, encoder, engine, unreadable):
             raise ValueError(f'{note["bad"][0][1]}; replace it, or leave its pairs out with unreadable="skip"')
 
     images, _ = distinct("image", pairs, about)
-    notes = gather(parts, images, header, partial(engine, encoder, images), accept)
+    notes = gather(parts, images, header, partial(encode, images), accept)
     errors = {pairs["image"][row]: error for note in notes for row, error in note["bad"]}
     kept = _without(pairs, about, errors, path.with_name("skipped.csv"), parts)
     texts, text_index = distinct("text", kept, about)
-    notes = gather(parts, texts, header, partial(engine, encoder, texts), accept)
+    notes = gather(parts, texts, header, partial(encode, texts), accept)
     if cut := sum(note["cut"] for note in notes):
         print(f"{cut:,} of {len(texts.values):,} texts were longer than {encoder.context} tokens, and cut")
     write_table(path.with_name(TABLE), parts, Dataset(kept, about), header["fingerprint"])
@@ -76,7 +76,7 @@ def encode(path, parts, header, dataset, encoder, engine, unreadable):
     arrays = {name: (array.shape, [array]) for name, array in index.items()}
     for items, n in ((images, len(images.values) - len(errors)), (texts, len(texts.values))):
         arrays[items.kind] = ((n, encoder.dim), rows(parts, items))
-    assemble(path, parts, header | {"skipped": len(pairs) - len(kept), "cut": cut}, arrays)
+    save_file(path, parts, header | {"skipped": len(pairs) - len(kept), "cut": cut}, arrays)
 
 
 def _without(pairs, about, errors, listed, scratch):

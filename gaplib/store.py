@@ -51,7 +51,7 @@ def _unwritable(path, error):
     )
 
 
-def assemble(path, scratch, header, arrays):
+def save_file(path, scratch, header, arrays):
     """Write a feature file from blocks of rows, one block in memory at a time.
 
     Parameters
