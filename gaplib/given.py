@@ -27,7 +27,9 @@ def load(path, name, label, domain, separator, least, columns):
     pick(dict.fromkeys(DOMAINS), domain, "domain")
     try:
         x, table = pick(KINDS, path.suffix.lower(), "kind of embedding file")(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if str(error).startswith(str(path)):
+            raise
         raise ValueError(f"{path} cannot be read ({error})") from error
     if len(x["image"]) != len(x["text"]) or x["image"].shape[1] != x["text"].shape[1] or not x["image"].size:
         raise ValueError(f"{path}: image embeddings of shape {x['image'].shape}, text embeddings of {x['text'].shape}")
@@ -63,18 +65,15 @@ def _columns(path, names):
 
 
 def _csv(path):
+    columns = _columns(path, list(pd.read_csv(path, nrows=0)))
+    types = {name: np.float32 for names in columns.values() for name in names}
+    # Only an empty cell is missing: "None" and "NA" are words that people write.
+    options = {"keep_default_na": False, "na_values": [""], "chunksize": CHUNK}
     try:
-        columns = _columns(path, list(pd.read_csv(path, nrows=0)))
-        types = {name: np.float32 for names in columns.values() for name in names}
-        # Only an empty cell is missing: "None" and "NA" are words that people write.
-        options = {"keep_default_na": False, "na_values": [""], "chunksize": CHUNK}
-        try:
-            chunks = [_split(chunk, columns) for chunk in pd.read_csv(path, dtype=types, low_memory=False, **options)]
-        except (ValueError, TypeError) as error:
-            _name_cell(path, list(types), options)
-            raise error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as a UTF-8 CSV with a header line ({error})") from error
+        chunks = [_split(chunk, columns) for chunk in pd.read_csv(path, dtype=types, low_memory=False, **options)]
+    except (ValueError, TypeError):
+        _name_cell(path, list(types), options)
+        raise
     if not chunks:
         raise ValueError(f"{path} has no rows")
     x = {kind: np.concatenate([rows[kind] for rows, _ in chunks]) for kind in PREFIXES}
