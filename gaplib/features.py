@@ -248,7 +248,7 @@ def _load(path, check=False):
         raise ValueError(f"{table} belongs to another version of the dataset than {path.name}")
     loaded = object.__new__(_Loaded)
     vars(loaded).update(arrays, about=pairs.attrs["about"], encoder=path.stem, table=table)
-    if check or table.stat().st_size < store.SMALL:
+    if check or path.stat().st_size < store.SMALL:
         loaded.pairs  # noqa: B018
     return loaded
 
