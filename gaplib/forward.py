@@ -19,7 +19,7 @@ from gaplib.pairs import open_image
 
 BATCH = {"cpu": 32, "cuda": 512}  # to begin with; halved until it fits
 CHUNK = 32  # images that a worker hands over at a time, in shared memory
-FEW = 256  # images that are decoded before worker processes would have started
+FEW = 64  # images that are decoded before worker processes would have started
 
 
 @contextmanager
