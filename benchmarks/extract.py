@@ -52,7 +52,8 @@ class Model:
         return [len(text) for text in texts]
 
     def image_tower(self, pixels):
-        out = self.model.get_image_features(pixel_values=pixels)
+        with torch.autocast(DEVICE, torch.bfloat16, self.precision == "bfloat16"):
+            out = self.model.get_image_features(pixel_values=pixels)
         return getattr(out, "pooler_output", out)
 
     def text_tower(self, ids):

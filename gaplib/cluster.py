@@ -34,7 +34,7 @@ class Worker:
 
         (task,) = table.to_pylist()
         kind, about, batch, workers = self.settings
-        items = Items(kind, task["values"], task["rows"], about)
+        items = Items(kind, np.array(task["values"], object), np.array(task["rows"]), about)
         ((_, rows, note),) = encode(self.encoder, workers, items, [Shard(kind, 0, len(items.values))], batch)
         return {"start": [task["start"]], "rows": [rows.tobytes()], "note": [json.dumps(note)]}
 

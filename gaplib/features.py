@@ -116,7 +116,7 @@ def extract(dataset, encoder, n_pairs=None, device="auto", *, engine="local", wo
     named = isinstance(dataset, str)
     path = _path(
         datasets.stored_name(dataset, n_pairs) if named else sampled_name(dataset.about.name, n_pairs),
-        encoders.stored_name(encoder) if isinstance(encoder, str) else encoder.name,
+        encoder if isinstance(encoder, str) else encoder.name,
     )
     if origin := (store.header(path) or {}).get("origin"):
         print(f"{path.parent.name} by {path.stem}: as read from {origin}; remove {path} to encode")
@@ -163,7 +163,7 @@ def load(dataset, encoder, n_pairs=None, check=False):
     ValueError
         If the file is damaged, or the pair table beside it belongs to another file.
     """
-    path = _path(datasets.stored_name(dataset, n_pairs), encoders.stored_name(encoder))
+    path = _path(datasets.stored_name(dataset, n_pairs), encoder)
     if not path.is_file():
         raise FileNotFoundError(f"no features of {dataset} by {encoder} at {path}; run notebook 01 or features.extract")
     return _load(path, check)
@@ -216,7 +216,7 @@ def read(
         or the dataset's folder holds features of other pairs.
     """
     columns = {"image": image, "text": text, "group": group}
-    path, target = Path(path), _path(datasets.stored_name(dataset), encoders.stored_name(encoder))
+    path, target = Path(path), _path(datasets.stored_name(dataset), encoder)
     arrays, pairs, about = given.load(path, target.parent.name, label, domain, separator, least, columns)
     named = pairs.assign(image=pairs["image"].map(str.encode))  # names of images that need not be here
     header = {
@@ -237,6 +237,7 @@ def read(
 
 
 def _path(dataset, encoder):
+    encoder = encoders.stored_name(encoder) if ":" in encoder else encoder  # features read in may have any name
     return paths.features(dataset) / f"{encoder}.safetensors"
 
 

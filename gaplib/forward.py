@@ -1,8 +1,7 @@
 """Images and texts through a frozen encoder on this machine, as fast as the model itself.
 
-Worker processes decode and preprocess the next images while the model embeds these (torch's DataLoader). Every text is
-padded to the encoder's context, so that an embedding does not depend on its batch, and sorting texts by length would
-save nothing: they go in order.
+Worker processes decode and preprocess the next images while the model embeds these (torch's DataLoader). The texts of a
+shard go in order of length, for some towers are spared the padding that no text of a batch needs.
 """
 
 import os
@@ -62,7 +61,9 @@ def encode(encoder, workers, items, todo, batch=None):
     with tqdm(total=total, desc=f"{items.about.name} x {encoder.name}", unit=items.kind, leave=False) as bar:
         while todo:
             try:
-                for rows, note in _pass(encoder, items, tuple(todo), batch, workers, device, bar):
+                # One loader for all images, so that its workers never wait; texts are measured as their turn comes.
+                turn = tuple(todo) if items.kind == "image" else todo[:1]
+                for rows, note in _pass(encoder, items, turn, batch, workers, device, bar):
                     yield todo.pop(0), rows, note
             except RuntimeError as error:
                 if not _out_of_memory(error) or batch == 1:
@@ -78,29 +79,31 @@ def _out_of_memory(error):
 
 def _pass(encoder, items, todo, batch, workers, device, bar):
     """Rows and note of one shard after the other, until all are done or one fails."""
-    chunk = min(CHUNK, batch)
-    spans = [(i, min(i + chunk, shard.stop)) for shard in todo for i in range(shard.start, shard.stop, chunk)]
-    chunks = iter(_loader(encoder, items, spans, workers, device))
+    chunk, orders, cut = min(CHUNK, batch), [np.arange(shard.start, shard.stop) for shard in todo], 0
+    if items.kind == "text":
+        lengths = np.concatenate([encoder.lengths(list(items.values[order])) for order in orders])
+        orders, cut = [orders[0][np.argsort(lengths, kind="stable")]], int((lengths > encoder.context).sum())
+    places = [order[i : i + chunk] for order in orders for i in range(0, len(order), chunk)]
+    chunks = iter(_loader(encoder, items, places, workers, device))
     tower = encoder.image_tower if items.kind == "image" else encoder.text_tower
-    for shard in todo:
-        outputs, bad, cut = [], [], 0
-        for start in range(shard.start, shard.stop, batch):
-            stop = min(start + batch, shard.stop)
+    for shard, order in zip(todo, orders, strict=True):
+        outputs, bad = [], []
+        for start in range(0, len(order), batch):
+            stop = min(start + batch, len(order))
             parts = [next(chunks) for _ in range(start, stop, chunk)]
-            bad += [failure for _, failures, _ in parts for failure in failures]
-            cut += sum(longer for *_, longer in parts)
-            if inputs := [part for part, *_ in parts if part is not None]:
-                outputs.append(_embed(encoder, tower, torch.cat(inputs), device))
+            bad += [failure for _, failures in parts for failure in failures]
+            if inputs := [part for part, _ in parts if part is not None]:
+                outputs.append(_embed(tower, torch.cat(inputs), device))
             bar.update(stop - start)
         raw = torch.cat(outputs).cpu().numpy() if outputs else np.empty((0, encoder.dim), np.float32)
+        if items.kind == "text":
+            raw = raw[np.argsort(order)]
         yield _normalise(raw, encoder, items, shard, bad), {"batch": batch, "bad": bad, "cut": cut}
 
 
 @torch.inference_mode()
-def _embed(encoder, tower, inputs, device):
-    precision = getattr(torch, encoder.precision)
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        return tower(inputs.to(device, non_blocking=True)).float()
+def _embed(tower, inputs, device):
+    return tower(inputs.to(device, non_blocking=True)).float()
 
 
 def _normalise(raw, encoder, items, shard, bad):
@@ -118,36 +121,35 @@ def _normalise(raw, encoder, items, shard, bad):
 class _Chunks:
     """A map-style dataset: item i is chunk i, made ready where it is asked for."""
 
-    def __init__(self, items, spans, prepare, lengths, context):
-        self.items, self.spans, self.prepare, self.lengths, self.context = items, spans, prepare, lengths, context
+    def __init__(self, items, places, prepare):
+        self.items, self.places, self.prepare = items, places, prepare
 
     def __len__(self):
-        return len(self.spans)
+        return len(self.places)
 
     def __getitem__(self, i):
-        """The model's input (None: nothing of it can be read), failures, and number of texts that were cut."""
-        kind, values, rows, about = self.items.part(*self.spans[i])
+        """The model's input (None: nothing of it can be read), and what cannot be read."""
+        kind, values, rows, about = self.items.at(self.places[i])
         if kind == "text":
-            return self.prepare(list(values)), [], sum(n > self.context for n in self.lengths(list(values)))
+            return self.prepare(list(values)), []
         images, failures = [], []
         for value, row in zip(values, rows, strict=True):
             try:
                 images.append(open_image(value, about.root, f"dataset {about.name!r}, row {row}"))
             except ValueError as error:
                 failures.append((int(row), str(error)))
-        return self.prepare(images) if images else None, failures, 0
+        return self.prepare(images) if images else None, failures
 
 
-def _loader(encoder, items, spans, workers, device):
-    prepare = encoder.pixels if items.kind == "image" else encoder.tokens
+def _loader(encoder, items, places, workers, device):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if items.kind == "text" or sum(stop - start for start, stop in spans) < FEW:
+    if items.kind == "text" or sum(map(len, places)) < FEW:
         workers = 0
     elif workers is None:
         # A model on the CPU takes all cores and needs few images; one on a GPU needs all cores to be fed.
         workers = min(cores - 1, 16) if device.type == "cuda" else max(1, cores // 4)
     return DataLoader(
-        _Chunks(items, spans, prepare, None if items.kind == "image" else encoder.lengths, encoder.context),
+        _Chunks(items, places, encoder.pixels if items.kind == "image" else encoder.tokens),
         batch_size=None,
         num_workers=workers,
         pin_memory=device.type == "cuda",

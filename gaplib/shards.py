@@ -8,6 +8,7 @@ import hashlib
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -26,15 +27,15 @@ class Items(NamedTuple):
     rows: Any
     about: About
 
-    def part(self, start, stop):
-        return self._replace(values=self.values[start:stop], rows=self.rows[start:stop])
+    def at(self, places):
+        return self._replace(values=self.values[places], rows=self.rows[places])
 
 
 def distinct(kind, pairs, about):
     """Items of one kind, and the item of each pair."""
     index, values = pd.factorize(pairs[kind])
     first = pd.Series(index).drop_duplicates().index
-    return Items(kind, values, pairs.index[first], about), index
+    return Items(kind, np.asarray(values, object), pairs.index[first].to_numpy(), about), index
 
 
 class Shard(NamedTuple):
