@@ -21,6 +21,7 @@ from gaplib import features, forward, shards, store
 from gaplib.pairs import About, Dataset
 
 N, SHARD = 40, 4
+LENGTHS = [7 * i % 20 + 1 for i in range(N // 2)]  # of the distinct texts, each once
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def dataset(tmp_path, monkeypatch):
     folder.mkdir()
     for i in range(N):
         Image.new("RGB", (4, 4), (i, 0, 0)).save(folder / f"{i}.png")
-    pairs = pd.DataFrame({"image": [f"{i}.png" for i in range(N)], "text": ["x" * (i // 2 + 1) for i in range(N)]})
+    pairs = pd.DataFrame({"image": [f"{i}.png" for i in range(N)], "text": ["x" * LENGTHS[i // 2] for i in range(N)]})
     pairs["split"] = [("train", "train", "val", "test")[i % 4] for i in range(N)]
     pairs["group"], pairs["label"] = pairs["image"], [("a", "b")[i % 2] for i in range(N)]
     return Dataset(pairs, About("made", "natural", "binary", ("a", "b"), folder))
@@ -65,7 +66,7 @@ def items(parts):
     held = set()
     for shard in parts.glob("*-*.safetensors"):
         kind, first = shard.stem.split("-")
-        held |= {(kind, int(first) + i + (kind == "text")) for i in range(SHARD)}
+        held |= {(kind, LENGTHS[i] if kind == "text" else i) for i in range(int(first), int(first) + SHARD)}
     return held
 
 
@@ -203,7 +204,7 @@ def test_unreadable_images_stop_or_are_skipped_and_listed(dataset, path, capsys)
     f = features.extract(dataset, Counting(), unreadable="skip")
     left = [i for i in range(N) if i not in (0, 17)]
     np.testing.assert_allclose(f.paired()[0], circle(left), atol=1e-6)
-    np.testing.assert_allclose(f.paired()[1], circle([i // 2 + 1 for i in left]), atol=1e-6)
+    np.testing.assert_allclose(f.paired()[1], circle([LENGTHS[i // 2] for i in left]), atol=1e-6)
     assert list(f.pairs["image"]) == [f"{i}.png" for i in left]
     listed = pd.read_csv(path.with_name("skipped.csv"))
     assert list(listed["row"]) == [0, 17] and listed["error"].str.contains("not a readable image").all()
@@ -242,15 +243,18 @@ def test_worker_processes_change_nothing(dataset, path, monkeypatch):
     assert path.read_bytes() == whole
 
 
-def test_texts_that_are_cut_are_counted_once(dataset, capsys):
-    features.extract(dataset, Counting())
+def test_texts_go_in_order_of_length_come_back_in_their_own_and_are_counted_where_cut(dataset, capsys):
+    encoder = Counting()
+    f = features.extract(dataset, encoder)
+    assert encoder.texts == [n for i in range(0, N // 2, SHARD) for n in sorted(LENGTHS[i : i + SHARD])] != LENGTHS
+    np.testing.assert_allclose(f.text, circle(LENGTHS), atol=1e-6)
     assert "12 of 20 texts were longer than 8 tokens, and cut" in capsys.readouterr().out
 
 
 def test_an_embedding_without_direction_is_named(dataset):
     encoder = Counting()
-    encoder.text_tower = lambda x: x.repeat(1, 2) * (x != 7)
-    with pytest.raises(ValueError, match="dataset 'made', row 12: counting gives its text an embedding of norm 0"):
+    encoder.text_tower = lambda x: x.repeat(1, 2) * (x != LENGTHS[18])
+    with pytest.raises(ValueError, match="dataset 'made', row 36: counting gives its text an embedding of norm 0"):
         features.extract(dataset, encoder)
 
 
