@@ -75,7 +75,7 @@ def _encode(ray, encoder, workers, items, todo, batch):
     if not todo:
         return
     have = ray.cluster_resources()
-    gpus, cores = int(have.get("GPU", 0)), int(have["CPU"])
+    gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 1))
     workers = workers or gpus or max(1, cores // CORES)
     share = cores // workers or cores / workers
     tasks = [

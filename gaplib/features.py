@@ -213,7 +213,7 @@ def read(
         If there is no such file.
     ValueError
         If a column is missing, a number is not finite, widths differ, a split or label is not valid (says which row),
-        or the dataset's folder holds features of other pairs.
+        or the dataset's folder holds features of other pairs, or features that were encoded here.
     """
     columns = {"image": image, "text": text, "group": group}
     path, target = Path(path), _path(datasets.stored_name(dataset), encoder)
@@ -227,6 +227,8 @@ def read(
         "origin": f"{path.name} (sha256 {given.digest(path)})",
         "skipped": 0,
     }
+    if "origin" not in (store.header(target) or {"origin": None}):
+        raise ValueError(f"{target} was encoded here, not read in; remove it, or give the dataset another name")
     _refuse_others(target, header["fingerprint"])
     parts = target.with_suffix(".parts")
     with store.locked(parts, f"{about.name} with {target.stem}"):

@@ -74,7 +74,8 @@ def encode(encoder, workers, items, todo, batch=None):
 
 
 def _out_of_memory(error):
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "memory" in str(error).lower()
+    said = str(error)  # on a CPU it is no error of its own
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "allocate memory" in said or "not enough memory" in said
 
 
 def _pass(encoder, items, todo, batch, workers, device, bar):

@@ -118,7 +118,7 @@ def gather(folder, items, header, encode, accept):
         Notes, in the order of the items.
     """
     shards, notes = plan(items), {}
-    key = hashlib.sha256(text_of([header, len(items.values)]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(text_of([header, len(items.values), SIZE]).encode()).hexdigest()[:16]
     for shard in shards:
         try:
             note = unpack(folder / shard.name)[1]
@@ -127,7 +127,7 @@ def gather(folder, items, header, encode, accept):
         except ValueError as error:
             print(f"{error}; encoding it again")
             continue
-        if note["key"] == key:
+        if note.get("key") == key:
             accept(note)
             notes[shard] = note
     if notes:

@@ -188,8 +188,12 @@ def locked(folder, what):
 
     The system lets go of the lock when the process that holds it ends, however it ends.
     """
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError:  # Windows has none
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+        return
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -204,6 +208,8 @@ def locked(folder, what):
             except BlockingIOError:
                 print(f"another process is encoding {what}; waiting for it", flush=True)
                 fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                print(f"{folder} is on a file system without locks: run no second extraction of {what} beside this one")
             if _is(lock, folder / "lock"):
                 yield
                 return

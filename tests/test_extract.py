@@ -233,6 +233,26 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_size_is_remembered(dataset,
         features.extract(dataset, Counting(most=0), n_pairs=20)
 
 
+@pytest.mark.parametrize(
+    "said", ["DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried", "other"]
+)
+def test_a_cpu_that_is_out_of_memory_says_so_in_words(dataset, said):
+    encoder, tower, failed = Counting(), Counting().image_tower, []
+
+    def failing(x):
+        if not failed:
+            failed.append(len(x))
+            raise RuntimeError(said)
+        return tower(x)
+
+    encoder.image_tower = failing
+    if said == "other":
+        with pytest.raises(RuntimeError, match="other"):
+            features.extract(dataset, encoder)
+    else:
+        assert len(features.extract(dataset, encoder).image) == N
+
+
 def test_worker_processes_change_nothing(dataset, path, monkeypatch):
     features.extract(dataset, Counting())
     whole = path.read_bytes()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from conftest import sphere
 from counting import Counting
+from PIL import Image
 
 from gaplib import features, sweep
 from gaplib.pairs import About, Dataset
@@ -80,6 +81,18 @@ def test_extract_gives_what_was_read_and_never_overwrites_it(root, tmp_path, cap
         features.read(write(other, tmp_path / "o.csv"), "daquar", "siglip", **COLUMNS)
     features.read(write(table, tmp_path / "s.csv"), "daquar", "siglip", **COLUMNS)
     assert features.load("daquar", "clip").pairs.equals(features.load("daquar", "siglip").pairs)
+
+
+def test_what_was_encoded_here_is_not_overwritten_by_what_is_read(root, tmp_path):
+    pairs = pd.DataFrame({"image": ["0", "1", "2", "3"], "text": "t", "split": ["train", "train", "val", "test"]})
+    for i in pairs.index:
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / str(i), "PNG")
+    pairs["group"], pairs["label"] = pairs.index, ["a", "b", "a", "b"]
+    features.extract(Dataset(pairs, About("own", "natural", "binary", ("a", "b"), tmp_path)), Counting())
+    path = write(frame()[0], tmp_path / "e.csv")
+    with pytest.raises(ValueError, match=r"counting.safetensors was encoded here, not read in; remove it"):
+        features.read(path, "own", "counting", "answer")
+    assert len(features.load("own", "counting").pairs) == 4
 
 
 def test_several_labels_in_columns_as_mimic_has_them(root, tmp_path, capsys):
