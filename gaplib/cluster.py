@@ -60,8 +60,7 @@ def engine(encoder, workers=None):
     except ImportError as error:
         raise ImportError('engine="ray" needs Ray: pip install "gaplib[cluster]"') from error
     if ours := not ray.is_initialized():
-        local = {} if "RAY_ADDRESS" in os.environ else {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
-        ray.init(log_to_driver=False, logging_level="error", **local)
+        _start(ray)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
@@ -69,6 +68,16 @@ def engine(encoder, workers=None):
     finally:
         if ours:
             ray.shutdown()
+
+
+def _start(ray):
+    local = {} if "RAY_ADDRESS" in os.environ else {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+    start = partial(ray.init, log_to_driver=False, logging_level="error", **local)
+    try:
+        start()
+    except Exception:  # Ray has no narrower one; the first start after an installation can take longer than it waits
+        ray.shutdown()
+        start()
 
 
 def _encode(ray, encoder, workers, items, todo, batch):
