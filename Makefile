@@ -48,7 +48,7 @@ build/%/03-measure-the-gap.ipynb: notebooks/03-measure-the-gap.ipynb build/%/01-
 		| build/%/02-see-the-cone.ipynb
 	$(RUN) $<
 build/%/04-sweep-lambda.ipynb: notebooks/04-sweep-lambda.ipynb build/%/01-cache-features.ipynb $(MEASURED) \
-		$(addprefix $(LIB),moved.py probe.py sweep.py verdicts.py beyond.py) | build/%/03-measure-the-gap.ipynb
+		$(addprefix $(LIB),moved.py probe.py scores.py sweep.py verdicts.py beyond.py) | build/%/03-measure-the-gap.ipynb
 	$(RUN) $<
 build/%/05-ask-when-lambda-matters.ipynb: notebooks/05-ask-when-lambda-matters.ipynb build/%/04-sweep-lambda.ipynb \
 		$(wildcard data/published/*.csv)

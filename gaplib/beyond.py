@@ -9,6 +9,7 @@ from gaplib import gap as measures
 from gaplib import probe
 from gaplib.modulate import shift
 from gaplib.rows import check
+from gaplib.scores import auc, metrics
 
 
 def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, training=None):
@@ -33,8 +34,6 @@ def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, train
         The path: dataset, encoder, seed, epoch, lam. And what was kept, by validation loss: dataset, encoder, seed,
         lam, auc (test).
     """
-    from gaplib.sweep import metrics
-
     training, about, y = training or probe.Training(), features.about, features.targets
     rows = {split: features.rows(split) for split in ("train", "val", "test")}
     image, text = features.paired()
@@ -121,8 +120,6 @@ def zero_shot(features, prompts, lams):
     ValueError
         If there is not one prompt a class, of the features' width.
     """
-    from gaplib.sweep import auc
-
     about, prompts = features.about, check(prompts, "prompts")
     if prompts.shape != (len(about.labels), features.image.shape[1]):
         wanted = (len(about.labels), features.image.shape[1])

@@ -4,10 +4,12 @@ from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
 
 from gaplib import style
 from gaplib.plots import LAMBDA, _grid, _note
+from gaplib.scores import curve
 
 PROTOCOLS = {  # how the line of each protocol looks, in the order of the legend
     "published": {"color": "black", "ls": "-", "lw": 1.8},
@@ -16,6 +18,8 @@ PROTOCOLS = {  # how the line of each protocol looks, in the order of the legend
     "rescale": {"color": "#E69F00", "ls": "--", "lw": 1.2},
     "gap-kept": {"color": "#CC79A7", "ls": "-.", "lw": 1.2},
 }
+OURS = "#882255"
+HARD = ("ham10000",)  # the published AUC of several classes is that of hard predictions
 OTHERS = ("#009E73", "#882255", "#999933", "#44AA99")
 DIFFERENCES = {  # label, colour, marker, its size, place in the row of the cell
     "lam_0": ("AUC(chosen) - AUC(0)", "black", "o", 4, -0.27),
@@ -41,8 +45,8 @@ def _check_once(table, *columns):
 def controls(curves, note=""):
     """What each protocol makes of lambda: the change of its mean test AUC from that at the lambda nearest 0.
 
-    All panels share one axis, so that their slopes compare. The band is the sample standard deviation over seeds of
-    the published protocol's AUC; there is none where it is missing.
+    The panels of a dataset share one axis, so that their slopes compare. The band is the sample standard deviation over
+    seeds of the published protocol's AUC; there is none where it is missing.
 
     Parameters
     ----------
@@ -60,8 +64,7 @@ def controls(curves, note=""):
     there, others = list(curves["protocol"].unique()), cycle(OTHERS)
     names = [name for name in PROTOCOLS if name in there] + [name for name in there if name not in PROTOCOLS]
     looks = {name: PROTOCOLS.get(name) or {"color": next(others), "ls": (0, (5, 1, 1, 1)), "lw": 1.2} for name in names}
-    fig, axes, cells = _grid(curves, 1.35, sharex=True, sharey=True)
-    reach = [-0.005, 0.005]
+    fig, axes, cells = _grid(curves, 1.35, sharex=True, sharey="row")
     for ax, cell in cells:
         ax.axhline(0, color="0.8", lw=0.6, zorder=0)
         for name, look in looks.items():
@@ -70,14 +73,14 @@ def controls(curves, note=""):
                 continue
             change = line["mean"] - line.loc[line["lam"].abs().idxmin(), "mean"]
             ax.plot(line["lam"], change, label=name, **look)
-            reach += list(change)
             if name == "published" and line["std"].notna().any():
                 low, high = change - line["std"], change + line["std"]
                 ax.fill_between(line["lam"], low, high, color="0.85", lw=0, zorder=0.5)
-                reach += [*low.dropna(), *high.dropna()]
         ax.set(xticks=[0, 0.5, 1])
-    ax.set_ylim(1.08 * min(reach), 1.08 * max(reach))
-    ax.yaxis.set_major_locator(plt.MaxNLocator(5))
+    for ax in axes[:, 0]:
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(low, -0.005), max(high, 0.005))
+        ax.yaxis.set_major_locator(plt.MaxNLocator(4))
     for ax in axes[-1]:
         ax.set_xlabel("lambda")
     _note(fig, f"Mean test AUC less that at the lambda nearest 0. {LAMBDA} {note}")
@@ -164,8 +167,8 @@ def _forest(ax, part, place):
         ax.annotate(short, (1, at), (19, 0), color=colour, **beside)
 
 
-def published(table, note=""):
-    """The published curves of test AUC against lambda: mean and sample standard deviation over 5 runs.
+def published(table, note="", ours=None):
+    """The published curves of test AUC against lambda, mean and sample standard deviation over 5 runs, and ours.
 
     Each panel has its own range of at least 0.03, as in `plots.auc_by_lambda`.
 
@@ -175,6 +178,9 @@ def published(table, note=""):
         `data/published/published_sweeps.csv`: dataset, encoder, lam, metric, mean, std.
     note : str
         What the caption adds.
+    ours : DataFrame, optional
+        Of `sweep.Sweep.table`, published protocol. Cells of the same encoder and dataset (or a variant of it, such as
+        `ham10000-published`) are drawn beside, by the same kind of AUC: of hard predictions where that was published.
 
     References
     ----------
@@ -184,11 +190,14 @@ def published(table, note=""):
     _check_once(table, "dataset", "encoder", "lam")
     fig, axes, cells = _grid(table, 1.25, sharex=True)
     for ax, cell in cells:
-        best = cell.loc[cell["mean"].idxmax()]
+        best, mine = cell.loc[cell["mean"].idxmax()], _reproduced(ours, *cell.iloc[0][["dataset", "encoder"]])
         ax.fill_between(cell["lam"], cell["mean"] - cell["std"], cell["mean"] + cell["std"], color="0.8", lw=0)
         ax.plot(cell["lam"], cell["mean"], color="black")
         ax.plot(best["lam"], best["mean"], "o", ms=5, mfc="white", mec="black", mew=0.9, clip_on=False, zorder=3)
-        middle, half = cell["mean"].mean(), max(0.015, 0.75 * np.ptp(cell["mean"]) + cell["std"].max())
+        if len(mine):
+            ax.plot(mine.index, mine, color=OURS)
+        seen = np.concatenate([cell["mean"], mine])
+        middle, half = (seen.max() + seen.min()) / 2, max(0.015, 0.75 * np.ptp(seen) + cell["std"].max())
         ax.set(ylim=(middle - half, middle + half), xticks=[0, 0.5, 1])
         ax.yaxis.set_major_locator(plt.MaxNLocator(3))
         ax.ticklabel_format(useOffset=False)
@@ -200,10 +209,24 @@ def published(table, note=""):
         f"the test curve, as published; the AUC of ham10000 is of hard predictions. {LAMBDA} {note}",
     )
     fig.supylabel("test AUC (macro), as published", size=8)
-    handle = Line2D([], [], marker="o", ls="", mfc="white", mec="black", label="best lambda of the test curve")
-    band = Line2D([], [], color="0.8", lw=5, label="mean +- std over runs")
-    fig.legend(handles=[band, handle], loc="outside upper right", ncols=2)
+    handles = [
+        Line2D([], [], color="0.8", lw=5, label="mean +- std over runs"),
+        Line2D([], [], marker="o", ls="", mfc="white", mec="black", label="best lambda of the test curve"),
+    ]
+    if any(len(ax.lines) > 2 for ax, _ in cells):
+        handles.append(Line2D([], [], color=OURS, label="ours, mean over seeds"))
+    fig.legend(handles=handles, loc="outside upper right", ncols=3)
     return fig
+
+
+def _reproduced(ours, dataset, encoder):
+    """Our mean curve of a published cell, a Series by lambda; empty where there is none."""
+    if ours is None:
+        return pd.Series(dtype=float)
+    named = (ours["dataset"] == dataset) | ours["dataset"].str.startswith(f"{dataset}-")
+    rows = ours[named & (ours["encoder"] == encoder)]
+    rows = rows[rows["dataset"] == rows["dataset"].min()]  # of several variants, one
+    return curve(rows, "auc_hard" if dataset in HARD else "auc").set_index("lam")["mean"]
 
 
 def learned_lambda(path, chosen, note=""):

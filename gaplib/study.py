@@ -39,7 +39,8 @@ def load(name):
     Raises
     ------
     ValueError
-        If there is no such study, the file is not a mapping, or a key is unknown (with the near matches).
+        If there is no such study, the file is not a mapping, a key is unknown (with the near matches), or its value is
+        of the wrong kind.
 
     Examples
     --------
@@ -57,7 +58,60 @@ def load(name):
         pick(KEYS, key, f"key in study {name!r}:")
         if key != "n_pairs" and not (isinstance(parameters[key], list) and parameters[key]):
             raise ValueError(f"study {name!r}: {key} must be a list, such as [a, b], got {parameters[key]!r}")
+    if not {0, 1} <= set(parameters.get("lambdas", (0, 1))):
+        raise ValueError(f"study {name!r}: lambdas must hold 0 and 1, which the verdicts compare with")
     return parameters
+
+
+def available(load, names, *options):
+    """What of a study can be had: `load(name, *options)` of each name, and why not of each that is absent.
+
+    Parameters
+    ----------
+    load : callable
+        `datasets.load`, `encoders.load`, or another whose OSError says that a thing is not there.
+    names : sequence of str
+
+    Returns
+    -------
+    (dict, dict)
+        What was loaded, and the errors' messages, by name.
+
+    Examples
+    --------
+    >>> from gaplib import datasets
+    >>> loaded, absent = available(datasets.load, ["clipart", "csv:absent.csv"], 300)
+    >>> list(loaded), list(absent)
+    (['clipart'], ['csv:absent.csv'])
+    """
+    loaded, absent = {}, {}
+    for name in names:
+        try:
+            loaded[name] = load(name, *options)
+        except OSError as error:
+            absent[name] = str(error)
+    return loaded, absent
+
+
+def cells(datasets, encoders, n_pairs=None):
+    """Stored features of every dataset by every encoder of a study, without those that notebook 01 left out.
+
+    Returns
+    -------
+    list of features.Features
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none at all.
+    """
+    from gaplib import features
+
+    pairs = [(dataset, encoder) for dataset in datasets for encoder in encoders]
+    stored, absent = available(lambda pair: features.load(*pair, n_pairs), pairs)
+    if not stored:
+        raise FileNotFoundError(f"none of the study's features are stored; run notebook 01 ({absent[pairs[0]]})")
+    return list(stored.values())
 
 
 def run(name, notebook):

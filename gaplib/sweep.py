@@ -1,23 +1,24 @@
 """Sweeps over lambda: train the probes, score them, and keep everything in one tidy table."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import expit, softmax
-from scipy.stats import rankdata
-from sklearn.metrics import accuracy_score, f1_score
+from scipy.special import softmax
 
 from gaplib import moved, probe
 from gaplib.encoders import pick_device
 from gaplib.modulate import check_lambda
 from gaplib.names import pick
 from gaplib.rows import check_pairs, scan
+from gaplib.scores import CELL, auc, choose, curve, metrics, sensitivity, truths
 from gaplib.verdicts import compare, contrasts
 
 __all__ = [
+    "CELL",
     "PROTOCOLS",
     "PUBLISHED",
     "Sweep",
@@ -33,7 +34,6 @@ __all__ = [
 
 LAMS = tuple(np.round(np.linspace(0, 1, 11), 1).tolist())
 SEEDS = (42, 43, 44, 45, 46)
-CELL = ["dataset", "encoder", "protocol", "fusion", "hidden"]
 HELD_OUT = 0.1  # of the training rows, drawn by each seed, where a dataset has no validation split
 
 # What is done to the rows, and how the probe is trained on them.
@@ -52,7 +52,7 @@ FUSIONS = {"early": (0, 128), "late": (64,)}  # and the published sizes of their
 PUBLISHED = {"protocol": "published", "fusion": "early", "hidden": 0, "fit_on": "all"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """Results of a sweep.
 
@@ -61,16 +61,27 @@ class Sweep:
     classes. `truth`, bool (test rows, outputs), are the labels; those left out of the macro mean are in neither.
     """
 
-    table: pd.DataFrame = field(repr=False)
-    scores: np.ndarray = field(repr=False)
-    truth: np.ndarray = field(repr=False)
-    probes: probe.Probes = field(repr=False)
+    table: pd.DataFrame
+    scores: np.ndarray
+    truth: np.ndarray
+    probes: probe.Probes
     lams: tuple = ()
 
     @property
     def best(self):
         """The lambda chosen on validation data."""
         return float(choose(self.table)["lam"].iloc[0])
+
+    def __repr__(self):
+        at, seeds = choose(self.table).iloc[0], self.table["seed"].nunique()
+        return (
+            f"Sweep({at['dataset']} x {at['encoder']}, {at['protocol']}, {len(self.lams)} lambdas, {seeds} seeds: "
+            f"test AUC {at['mean']:.3f} at lambda {at['lam']:g}, chosen on validation data)"
+        )
+
+    def _repr_html_(self):
+        wide = curve(self.table).set_index("lam")[["mean", "std"]].add_prefix("test AUC, ").T
+        return f"<p>{escape(repr(self))}</p>{wide.to_html(float_format='{:.3f}'.format)}"
 
 
 def sweep(
@@ -117,24 +128,14 @@ def sweep(
     arXiv 2603.17246.
     """
     fit, training = pick(PROTOCOLS, protocol, "protocol")
-    pick(FUSIONS, fusion, "fusion")
-    pick({"train": 0, "all": 0}, fit_on, "rows to fit the gap on:")
     converged = isinstance(training, probe.Converged)
-    lams = [check_lambda(lam) for lam in lams]
-    if len(lams) < 2:
-        raise ValueError(f"a sweep needs at least two lambdas, got {lams}")
-    for what, values in (("lambda", lams), ("seed", list(seeds))):
-        if not values or len(set(values)) < len(values):
-            raise ValueError(f"every {what} must be given once, got {values}")
-    if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 0 or (fusion == "late" and not hidden):
-        usual = " or ".join(map(str, FUSIONS[fusion]))
-        raise ValueError(f"hidden must be a number of units, {usual} as published, for {fusion} fusion; got {hidden!r}")
-    if converged and (fusion, hidden) != ("early", 0):
-        raise ValueError(f"protocol {protocol!r} is a logistic regression: early fusion, hidden=0")
-    about, columns = features.about, _check_labels(features)
-    y = features.targets[:, columns] if about.task == "multilabel" else features.targets
-    seeds = list(seeds)[: 1 if converged else None]
+    lams, seeds = _check_grid(lams, seeds)
+    _check_head(protocol, converged, fusion, hidden)
+    pick({"train": 0, "all": 0}, fit_on, "rows to fit the gap on:")
+    about, seeds = features.about, seeds[: 1 if converged else None]
     rows = _split_rows(features, seeds)
+    columns = _check_labels(features, rows)
+    y = features.targets[:, columns] if about.task == "multilabel" else features.targets
     image, text = (scan(x, name) for x, name in zip(check_pairs(*features.paired()), ("image", "text"), strict=True))
     fitted = slice(None) if fit_on == "all" else features.rows("train")
     move = fit(image[fitted], text[fitted], np.array(lams))
@@ -162,7 +163,27 @@ def sweep(
     for column, value in zip(CELL, (about.name, features.encoder, protocol, fusion, hidden), strict=True):
         table.insert(CELL.index(column), column, value)
     scores = softmax(scores, axis=-1) if about.task == "multiclass" else scores
-    return Sweep(table, scores, _truth(y[some], about.task, scores.shape[-1]), probes, tuple(lams))
+    return Sweep(table, scores, truths(y[some], about.task, scores.shape[-1]), probes, tuple(lams))
+
+
+def _check_grid(lams, seeds):
+    """Lambdas and seeds as lists, each of them once."""
+    lams, seeds = [check_lambda(lam) for lam in lams], list(seeds)
+    if len(lams) < 2:
+        raise ValueError(f"a sweep needs at least two lambdas, got {lams}")
+    for what, values in (("lambda", lams), ("seed", seeds)):
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"every {what} must be given once, got {values}")
+    return lams, seeds
+
+
+def _check_head(protocol, converged, fusion, hidden):
+    pick(FUSIONS, fusion, "fusion")
+    if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 0 or (fusion == "late" and not hidden):
+        usual = " or ".join(map(str, FUSIONS[fusion]))
+        raise ValueError(f"hidden must be a number of units, {usual} as published, for {fusion} fusion; got {hidden!r}")
+    if converged and (fusion, hidden) != ("early", 0):
+        raise ValueError(f"protocol {protocol!r} is a logistic regression: early fusion, hidden=0")
 
 
 def _split_rows(features, seeds):
@@ -181,147 +202,31 @@ def _split_rows(features, seeds):
     return {"train": parts[0], "val": parts[1], "test": np.stack([test] * len(seeds))}
 
 
-def _check_labels(features):
+def _check_labels(features, rows):
     """Refuse labels that cannot be learned or scored; returns the multilabel columns that can."""
     about, y = features.about, features.targets
+    where = f"dataset {about.name!r}"
     if about.task == "multilabel" and not np.isin(y, (0, 1)).all():
-        raise ValueError(f"dataset {about.name!r}: multilabel columns must hold 0 and 1 only")
+        raise ValueError(f"{where}: multilabel columns must hold 0 and 1 only")
     if about.task != "multilabel" and (y < 0).any():
-        raise ValueError(f"dataset {about.name!r}: a label is none of {', '.join(map(repr, about.labels))}")
+        raise ValueError(f"{where}: a label is none of {', '.join(map(repr, about.labels))}")
     if about.task == "binary" and len(about.labels) != 2:
-        raise ValueError(f"dataset {about.name!r} is binary but has labels {', '.join(map(repr, about.labels))}")
-    still = set()
-    for split in ("train", "val", "test"):
-        part = y[features.rows(split)]
-        if not len(part):  # `_split_rows` says so, or cuts it
-            continue
-        if about.task == "multilabel":
-            still |= {name for name, column in zip(about.labels, part.T, strict=True) if len(np.unique(column)) < 2}
-            continue
-        missing = [name for code, name in enumerate(about.labels) if code not in part]
-        if missing:
-            raise ValueError(
-                f"dataset {about.name!r}, split {split!r}: no variation of {', '.join(map(repr, missing))}; "
-                "take more pairs or merge classes"
-            )
-    if not still:
-        return np.arange(len(about.labels))
-    names = ", ".join(repr(name) for name in about.labels if name in still)
-    if len(still) == len(about.labels):
-        raise ValueError(f"dataset {about.name!r}: no label varies in every split ({names}); take more pairs")
-    warnings.warn(f"dataset {about.name!r}: left out, for it never varies in some split: {names}", stacklevel=3)
-    return np.array([i for i, name in enumerate(about.labels) if name not in still])
-
-
-def _truth(y, task, outputs):
-    return y[:, None] == np.arange(outputs) if task == "multiclass" else y.reshape(len(y), outputs) > 0
-
-
-def metrics(logits, y, task):
-    """Accuracy, macro-F1, score AUC and hard AUC of logits.
-
-    `auc` is of scores; macro one-vs-rest over classes, macro over labels. `auc_hard` is the same of hard predictions,
-    as the published multiclass numbers are. Multilabel accuracy is that of all labels of a row at once.
-
-    Parameters
-    ----------
-    logits : ndarray of shape (n, outputs)
-    y : ndarray of shape (n,), or (n, outputs) when the task is multilabel
-    task : str
-
-    Returns
-    -------
-    dict
-
-    Examples
-    --------
-    >>> metrics(np.array([[-1.0], [2.0], [1.0]]), np.array([0, 1, 1]), "binary")
-    {'acc': 1.0, 'macro_f1': 1.0, 'auc': 1.0, 'auc_hard': 1.0}
-    """
-    truth = _truth(y, task, logits.shape[1])
-    if task == "multiclass":
-        scores, hard = softmax(logits, axis=1), logits.argmax(1)
-        chosen = hard[:, None] == np.arange(logits.shape[1])
-    else:
-        scores, chosen = expit(logits), logits > 0
-        hard = chosen[:, 0].astype(int) if task == "binary" else chosen.astype(int)
-    return {
-        "acc": float(accuracy_score(y, hard)),
-        "macro_f1": float(f1_score(y, hard, average="macro", zero_division=0)),
-        "auc": float(np.nanmean(auc(scores, truth))),
-        "auc_hard": float(np.nanmean(auc(chosen, truth))),
-    }
-
-
-def auc(scores, truth):
-    """Area under the ROC curve of every column, from the ranks of the scores (Mann-Whitney).
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n, k)
-    truth : ndarray of bool of shape (n, k)
-
-    Returns
-    -------
-    ndarray of shape (k,)
-        NaN for a column that holds one class only.
-
-    Examples
-    --------
-    >>> auc(np.array([[0.1], [0.4], [0.35], [0.8]]), np.array([[False], [False], [True], [True]]))
-    array([0.75])
-    """
-    positives = truth.sum(0)
-    ranks = np.where(truth, rankdata(scores, axis=0), 0).sum(0)
-    with np.errstate(invalid="ignore"):
-        return (ranks - positives * (positives + 1) / 2) / (positives * (len(truth) - positives))
-
-
-def curve(table, metric="auc", split="test"):
-    """Mean and sample standard deviation over seeds, by cell and lambda.
-
-    Returns
-    -------
-    DataFrame
-        dataset, encoder, protocol, fusion, hidden, lam, mean, std.
-    """
-    rows = table[(table["metric"] == metric) & (table["split"] == split)]
-    return rows.groupby([*CELL, "lam"], sort=False)["value"].agg(["mean", "std"]).reset_index()
-
-
-def choose(table, metric="auc"):
-    """The lambda of each cell with the best mean validation score, and the test score there.
-
-    The smallest such lambda when several are equally good.
-
-    Returns
-    -------
-    DataFrame
-        dataset, encoder, protocol, fusion, hidden, lam, mean, std.
-    """
-    val = curve(table, metric, "val").sort_values("lam", kind="stable")
-    best = val.loc[val.groupby(CELL, sort=False)["mean"].idxmax(), [*CELL, "lam"]]
-    return best.merge(curve(table, metric, "test"), on=[*CELL, "lam"])
-
-
-def sensitivity(table, metric="auc", draws=999, seed=0):
-    """How much lambda moves the test score: max - min of the mean curve, and what seeds alone would give.
-
-    For the latter, each seed's curve without the means of seed and lambda is kept whole, because neighbouring lambdas
-    err together, and weighted by a standard normal number. `by_chance` is the median of the range of the mean of
-    these over the draws, `by_chance_95` its 95 % quantile.
-
-    Returns
-    -------
-    DataFrame
-        dataset, encoder, protocol, fusion, hidden, range, by_chance, by_chance_95.
-    """
-    rng, records = np.random.default_rng(seed), []
-    rows = table[(table["metric"] == metric) & (table["split"] == "test")]
-    for cell, group in rows.groupby(CELL, sort=False):
-        scores = group.pivot(index="seed", columns="lam", values="value").to_numpy()
-        noise = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
-        noise *= np.sqrt(len(scores) / max(len(scores) - 1, 1))  # centring took a share of the variance
-        chance = np.ptp(rng.normal(size=(draws, len(noise))) @ noise / len(noise), axis=1)
-        records.append((*cell, np.ptp(scores.mean(0)), np.median(chance), np.quantile(chance, 0.95)))
-    return pd.DataFrame(records, columns=[*CELL, "range", "by_chance", "by_chance_95"])
+        raise ValueError(f"{where} is binary but has labels {', '.join(map(repr, about.labels))}")
+    still, kind = np.zeros(len(about.labels), bool), "multilabel" if about.task == "multilabel" else "multiclass"
+    for split, some in [(name, some) for name, seeds in rows.items() for some in seeds]:
+        positives = truths(y[some], kind, len(about.labels)).sum(0)
+        flat = (positives == 0) | (positives == len(some))
+        if split == "val" and not len(features.rows("val")):  # a cut by seed: scored by what it holds
+            if flat.all():
+                raise ValueError(f"{where}: a tenth of train, cut for validation, holds one class; give a val split")
+        elif about.task == "multilabel":
+            still |= flat
+        elif not positives.all():
+            missing = ", ".join(repr(about.labels[code]) for code in np.flatnonzero(positives == 0))
+            raise ValueError(f"{where}, split {split!r}: no pair of {missing}; take more pairs or merge classes")
+    names = ", ".join(repr(name) for name, no in zip(about.labels, still, strict=True) if no)
+    if still.all():
+        raise ValueError(f"{where}: no label varies in every split ({names}); take more pairs")
+    if still.any():
+        warnings.warn(f"{where}: left out, for it never varies in some split: {names}", stacklevel=3)
+    return np.flatnonzero(~still)

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from gaplib.scores import CELL, choose, sensitivity
+
 VERDICTS = (
     "an intermediate lambda is better",
     "closing is better",
@@ -41,8 +43,6 @@ def contrasts(runs, resamples=4999, seed=0):
     ValueError
         If there is no run, or a run lacks lambda 0 or 1.
     """
-    from gaplib.sweep import CELL, choose, sensitivity
-
     if not runs:
         raise ValueError("contrasts need at least one sweep")
     records = []
@@ -115,10 +115,10 @@ def _difference(name, one, other, truth, resamples, seed):
             won += np.einsum("bp,bp->b", counts[:, some], weight @ order.T)
         mass = counts[:, positive].sum(1, dtype=float) * weight.sum(1, dtype=float)
         draws[k] = np.divide(won, mass, out=np.full(resamples, np.nan), where=mass > 0)
-    draws = np.nanmean(draws, axis=0)
+    draws = np.nanmean(draws[:, np.isfinite(draws).any(0)], axis=0)  # a resample of one class only has no AUC
     low, high = np.quantile(draws, [0.025, 0.975])
     below, above = (draws <= 0).sum(), (draws >= 0).sum()
-    p = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
+    p = min(1.0, 2 * (min(below, above) + 1) / (len(draws) + 1))
     return {name: kept.mean(), f"{name}_low": low, f"{name}_high": high, f"{name}_p": p}
 
 

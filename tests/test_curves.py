@@ -88,7 +88,8 @@ def assert_apart(fig):
 
 def test_controls_draw_the_change_of_each_protocol_from_lambda_0(changes):
     fig = curves.controls(changes, "A note.")
-    assert len(shown(fig)) == 12 and len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
+    assert len(shown(fig)) == 12 and len({ax.get_xlim() for ax in fig.axes}) == 1
+    assert all(len({ax.get_ylim() for ax in fig.axes[row : row + 4]}) == 1 for row in (0, 4, 8))
     for ax, (_, cell) in zip(fig.axes, changes.groupby(["dataset", "encoder"], sort=False), strict=True):
         lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
         assert list(lines) == ["published", "converged", "mine"]
@@ -182,6 +183,20 @@ def test_published_draws_the_committed_figures():
         assert top - bottom > 0.03 - 1e-12 and bottom < low.min() and high.max() < top
     caption = " ".join(fig.get_supxlabel().split())
     assert "2603.17246" in caption and "read off the test curve" in caption and "hard predictions" in caption
+    assert_apart(fig)
+
+
+def test_ours_are_drawn_beside_the_published_ones_by_the_same_kind_of_auc():
+    table = pd.read_csv(paths.DATA / "published" / "published_sweeps.csv")
+    rows = itertools.product(["brset", "ham10000-published"], ["clip"], LAMS, (1, 2), ("auc", "auc_hard"))
+    ours = pd.DataFrame(rows, columns=["dataset", "encoder", "lam", "seed", "metric"])
+    ours = ours.assign(protocol="published", fusion="early", hidden=0, split="test")
+    ours["value"] = 0.6 + 0.1 * ours["lam"] + 0.05 * (ours["metric"] == "auc_hard") + 0.01 * ours["seed"]
+    fig = curves.published(table, ours=ours)
+    drawn = [ax.lines[2].get_xydata() for ax in shown(fig) if len(ax.lines) == 3]
+    for line, level in zip(drawn, (0.615, 0.665), strict=True):  # brset, then ham10000 by hard predictions
+        np.testing.assert_allclose(line, [(lam, level + 0.1 * lam) for lam in LAMS])
+    assert [h.get_text() for h in fig.legends[0].get_texts()][-1] == "ours, mean over seeds"
     assert_apart(fig)
 
 

@@ -100,6 +100,7 @@ def test_studies_are_valid():
         ("- clipart", "must hold `key: value` lines"),
         ("datasets: [clipart", "is not valid YAML"),
         ("encoders: mini-clip", "encoders must be a list"),
+        ("lambdas: [0.0, 0.5]", "lambdas must hold 0 and 1"),
     ],
 )
 def test_a_bad_study_gets_one_clear_message(tmp_path, monkeypatch, content, message):

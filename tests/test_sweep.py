@@ -1,5 +1,7 @@
 """Sweeps: tidy results, right metrics, choice on validation data, and refusals before any training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -56,12 +58,36 @@ def test_each_seed_cuts_its_own_validation_rows_where_there_are_none(make_featur
     assert sweep.sweep(features, [0, 1], [1, 2]).table["value"].notna().all()
 
 
+def test_a_validation_cut_without_some_class_is_scored_by_the_others(make_features):
+    features = make_features("multiclass", n=100)
+    features.pairs["split"] = features.pairs["split"].replace("val", "train")
+    with pytest.raises(ValueError, match="'train': no pair of 'c'"):
+        rare = features.pairs["label"].where(
+            features.pairs["split"] == "test", features.pairs["label"].replace("c", "a")
+        )
+        sweep.sweep(replace(features, pairs=features.pairs.assign(label=rare)), [0, 1], [1])
+    cut = sweep._split_rows(features, [1])["val"][0]
+    features.pairs.loc[cut, "label"] = ["a", "b"] * (len(cut) // 2) + ["a"] * (len(cut) % 2)
+    assert sweep.sweep(features, [0, 1], [1]).table["value"].notna().all()
+    features.pairs.loc[cut, "label"] = "a"
+    with pytest.raises(ValueError, match="cut for validation, holds one class"):
+        sweep.sweep(features, [0, 1], [1])
+
+
 def test_a_label_that_never_varies_is_left_out_and_named(make_features):
     features = make_features("multilabel")
     features.pairs.loc[features.pairs["split"] == "test", "b"] = 0
     with pytest.warns(UserWarning, match="left out, for it never varies in some split: 'b'"):
         result = sweep.sweep(features, [0, 1], [1])
     assert result.truth.shape[1] == 2 and result.table["value"].notna().all()
+
+
+def test_a_sweep_shows_itself(make_features):
+    result = sweep.sweep(make_features("binary"), [0, 1], [1, 2])
+    at = sweep.choose(result.table).iloc[0]
+    assert repr(result).startswith("Sweep(made x made-encoder, published, 2 lambdas, 2 seeds: test AUC ")
+    assert f"{at['mean']:.3f} at lambda {at['lam']:g}" in repr(result)
+    assert f"{at['mean']:.3f}</td>" in result._repr_html_()
 
 
 def test_auc_is_scikit_learns():
@@ -138,7 +164,7 @@ def test_refusals(make_features):
     for made, message in [
         (
             changed("multiclass", "label", lambda p: (p["split"] == "val") & (p["label"] == "c"), "a"),
-            "'val': no .* 'c'",
+            "split 'val': no pair of 'c'; take more pairs",
         ),
         (changed("binary", "label", lambda p: p.index == 3, "zebra"), "a label is none of 'a', 'b'"),
         (changed("multilabel", "b", lambda p: p.index == 3, 2), "must hold 0 and 1 only"),

@@ -90,16 +90,20 @@ def test_closing_and_leaving_are_told_apart():
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
-def test_shuffled_labels_and_the_constant_shift_get_no_verdict(make_features, task):
-    features = make_features(task, n=800)
-    still = sweep.sweep(features, lams=LAMS, seeds=[1], protocol="no-renorm")
-    columns = list(features.about.labels) if task == "multilabel" else ["label"]
-    order = np.random.default_rng(0).permutation(len(features.pairs))
-    features.pairs[columns] = features.pairs[columns].to_numpy()[order]
-    shuffled = sweep.sweep(features, lams=LAMS, seeds=[1, 2], protocol="converged")
-    table = sweep.contrasts([still, shuffled], resamples=999)
-    assert (table["verdict"] == verdicts.VERDICTS[-1]).all()
-    assert table.loc[0, "one_0"] == pytest.approx(0, abs=1e-6)
+def test_shuffled_labels_and_the_constant_shift_hardly_ever_get_a_verdict(make_features, task):
+    # Real sweeps: eight studies of one cell a protocol, so that Holm's adjustment lends them nothing.
+    told = []
+    for seed in range(8):
+        features = make_features(task, n=400, seed=seed)
+        still = sweep.sweep(features, lams=LAMS, seeds=[1], protocol="no-renorm")
+        columns = list(features.about.labels) if task == "multilabel" else ["label"]
+        order = np.random.default_rng(seed).permutation(len(features.pairs))
+        features.pairs[columns] = features.pairs[columns].to_numpy()[order]
+        shuffled = [sweep.sweep(features, lams=LAMS, seeds=[1, 2], protocol=p) for p in ("published", "converged")]
+        table = sweep.contrasts([still, *shuffled], resamples=999)
+        assert table.loc[0, "one_0"] == pytest.approx(0, abs=1e-6)
+        told += [*(table["verdict"] != verdicts.VERDICTS[-1])]
+    assert np.mean(told) <= 0.05
 
 
 def test_kinds_of_cells_are_compared_with_an_interval():

@@ -1,0 +1,124 @@
+"""Scores of probes and their tables: metrics, AUC, mean curves, the lambda chosen on validation data, sensitivity."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, softmax
+from scipy.stats import rankdata
+from sklearn.metrics import accuracy_score, f1_score
+
+CELL = ["dataset", "encoder", "protocol", "fusion", "hidden"]
+
+
+def truths(y, task, outputs):
+    """Labels as a bool matrix (n, outputs), one column an output; `y` as `pairs.targets` gives it."""
+    return y[:, None] == np.arange(outputs) if task == "multiclass" else y.reshape(len(y), outputs) > 0
+
+
+def metrics(logits, y, task):
+    """Accuracy, macro-F1, score AUC and hard AUC of logits.
+
+    `auc` is of scores; macro one-vs-rest over classes, macro over labels. `auc_hard` is the same of hard predictions,
+    as the published multiclass numbers are. Multilabel accuracy is that of all labels of a row at once.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, outputs)
+    y : ndarray of shape (n,), or (n, outputs) when the task is multilabel
+    task : str
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> metrics(np.array([[-1.0], [2.0], [1.0]]), np.array([0, 1, 1]), "binary")
+    {'acc': 1.0, 'macro_f1': 1.0, 'auc': 1.0, 'auc_hard': 1.0}
+    """
+    truth = truths(y, task, logits.shape[1])
+    if task == "multiclass":
+        scores, hard = softmax(logits, axis=1), logits.argmax(1)
+        chosen = hard[:, None] == np.arange(logits.shape[1])
+    else:
+        scores, chosen = expit(logits), logits > 0
+        hard = chosen[:, 0].astype(int) if task == "binary" else chosen.astype(int)
+    return {
+        "acc": float(accuracy_score(y, hard)),
+        "macro_f1": float(f1_score(y, hard, average="macro", zero_division=0)),
+        "auc": float(np.nanmean(auc(scores, truth))),
+        "auc_hard": float(np.nanmean(auc(chosen, truth))),
+    }
+
+
+def auc(scores, truth):
+    """Area under the ROC curve of every column, from the ranks of the scores (Mann-Whitney).
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, k)
+    truth : ndarray of bool of shape (n, k)
+
+    Returns
+    -------
+    ndarray of shape (k,)
+        NaN for a column that holds one class only.
+
+    Examples
+    --------
+    >>> auc(np.array([[0.1], [0.4], [0.35], [0.8]]), np.array([[False], [False], [True], [True]]))
+    array([0.75])
+    """
+    positives = truth.sum(0)
+    ranks = np.where(truth, rankdata(scores, axis=0), 0).sum(0)
+    with np.errstate(invalid="ignore"):
+        return (ranks - positives * (positives + 1) / 2) / (positives * (len(truth) - positives))
+
+
+def curve(table, metric="auc", split="test"):
+    """Mean and sample standard deviation over seeds, by cell and lambda.
+
+    Returns
+    -------
+    DataFrame
+        dataset, encoder, protocol, fusion, hidden, lam, mean, std.
+    """
+    rows = table[(table["metric"] == metric) & (table["split"] == split)]
+    return rows.groupby([*CELL, "lam"], sort=False)["value"].agg(["mean", "std"]).reset_index()
+
+
+def choose(table, metric="auc"):
+    """The lambda of each cell with the best mean validation score, and the test score there.
+
+    The smallest such lambda when several are equally good.
+
+    Returns
+    -------
+    DataFrame
+        dataset, encoder, protocol, fusion, hidden, lam, mean, std.
+    """
+    val = curve(table, metric, "val").sort_values("lam", kind="stable")
+    best = val.loc[val.groupby(CELL, sort=False)["mean"].idxmax(), [*CELL, "lam"]]
+    return best.merge(curve(table, metric, "test"), on=[*CELL, "lam"])
+
+
+def sensitivity(table, metric="auc", draws=999, seed=0):
+    """How much lambda moves the test score: max - min of the mean curve, and what seeds alone would give.
+
+    For the latter, each seed's curve without the means of seed and lambda is kept whole, because neighbouring lambdas
+    err together, and weighted by a standard normal number. `by_chance` is the median of the range of the mean of
+    these over the draws, `by_chance_95` its 95 % quantile.
+
+    Returns
+    -------
+    DataFrame
+        dataset, encoder, protocol, fusion, hidden, range, by_chance, by_chance_95.
+    """
+    rng, records = np.random.default_rng(seed), []
+    rows = table[(table["metric"] == metric) & (table["split"] == "test")]
+    for cell, group in rows.groupby(CELL, sort=False):
+        scores = group.pivot(index="seed", columns="lam", values="value").to_numpy()
+        noise = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
+        noise *= np.sqrt(len(scores) / max(len(scores) - 1, 1))  # centring took a share of the variance
+        chance = np.ptp(rng.normal(size=(draws, len(noise))) @ noise / len(noise), axis=1)
+        records.append((*cell, np.ptp(scores.mean(0)), np.median(chance), np.quantile(chance, 0.95)))
+    return pd.DataFrame(records, columns=[*CELL, "range", "by_chance", "by_chance_95"])
