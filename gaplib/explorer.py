@@ -281,7 +281,7 @@ def _curves(sweep, dataset=None, encoder=None):
     """Mean and deviation over seeds of the test AUC, one curve a cell of the sweep, named by what tells them apart."""
     if sweep is None:
         return []
-    from gaplib.sweep import CELL, curve
+    from gaplib.scores import CELL, curve
 
     table = curve(getattr(sweep, "table", sweep)).fillna({"std": 0})  # a single seed has no deviation
     if dataset is not None:
