@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: figures lessons lab test lint bench encoders gallery clean help
+.PHONY: figures lessons book lab test lint bench data encoders gallery clean help
 .SECONDARY:
 .DEFAULT_GOAL = help
 
@@ -67,9 +67,17 @@ figures: build/$(STUDY)/00-start-here.ipynb $(foreach name,$(FIGURES),figures/$(
 
 LESSONS = $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/lessons/*.ipynb))
 lessons: $(LESSONS) ## run the lessons, into build/STUDY/lessons
-$(LESSONS): build/$(STUDY)/%: notebooks/% $(MEASURED) $(addprefix $(LIB),project.py style.py train.py) \
+$(LESSONS): build/$(STUDY)/%: notebooks/% $(MEASURED) $(addprefix $(LIB),lessons.py project.py style.py train.py) \
 		$(wildcard data/encoders/*/curve.csv) | .venv/stamp
 	@$(PY) -m gaplib.study $(STUDY) $<
+
+BOOK = build/$(STUDY)/book
+book: $(BOOK)/index.html ## all notebooks and lessons as a site to read offline, into build/STUDY/book
+	@echo "$(BOOK)/index.html is up to date"
+$(BOOK)/index.html: $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/[0-9]*.ipynb)) $(LESSONS) \
+		$(foreach name,$(FIGURES),figures/$(STUDY)/$(name).png) $(wildcard docs/*.*)
+	@rm -rf $(BOOK)
+	@$(PY) -m sphinx -q -W -c docs build/$(STUDY) $(BOOK)
 
 lab: .venv/stamp ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/00-start-here.ipynb
@@ -84,6 +92,9 @@ test: lint ## everything: lint, unit tests, doctests, all notebooks under the sm
 
 bench: .venv/stamp ## what the measures cost, as ratios; some minutes
 	@for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
+
+data: .venv/stamp ## which of the datasets to download are here, and where to get the others
+	@$(PY) -m gaplib.datasets
 
 # The committed mini encoders, trained anew: about an hour of CPU; `make -j2 encoders` trains two at once.
 MINIS = mini-clip mini-siglip mini-biomedclip mini-medsiglip

@@ -10,6 +10,7 @@ from gaplib import probe
 from gaplib.modulate import shift
 from gaplib.rows import check
 from gaplib.scores import auc, metrics
+from gaplib.sweep import check_labels, split_rows
 
 
 def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, training=None):
@@ -33,52 +34,65 @@ def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, train
     (DataFrame, DataFrame)
         The path: dataset, encoder, seed, epoch, lam. And what was kept, by validation loss: dataset, encoder, seed,
         lam, auc (test).
+
+    Raises
+    ------
+    ValueError
+        As `sweep.sweep`, of splits and labels.
     """
-    training, about, y = training or probe.Training(), features.about, features.targets
-    rows = {split: features.rows(split) for split in ("train", "val", "test")}
+    training, about, rows = training or probe.Training(), features.about, split_rows(features, list(seeds))
+    columns = check_labels(features, rows)
+    y = features.targets[:, columns] if about.task == "multilabel" else features.targets
     image, text = features.paired()
-    gap = torch.tensor(measures.gap_vector(image[rows["train"]], text[rows["train"]]), dtype=torch.float32)
-    data = {k: [torch.from_numpy(x[r]) for x in (text, image)] for k, r in rows.items()}
-    labels = {k: torch.from_numpy(y[r]) for k, r in rows.items()}
-    balance = probe.balanced(y[rows["train"]], about.task)[None]
+    fitted = features.rows("train")
+    gap = torch.tensor(measures.gap_vector(image[fitted], text[fitted]), dtype=torch.float32)
     path, kept = [], []
-    for seed in tqdm(seeds, desc=f"{about.name} x {features.encoder}, learned lambda", leave=False):
-        torch.manual_seed(seed)
-        head = torch.nn.Linear(2 * len(gap), probe.outputs(y, about.task))
-        lam = torch.nn.Parameter(torch.tensor(float(start)))
-        groups = [{"params": head.parameters()}, {"params": [lam], "lr": lr, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=True)
-
-        def logits(halves, head=head, lam=lam):
-            total = head.bias
-            for x, w, step in zip(halves, head.weight.chunk(2, 1), (lam / 2, -lam / 2), strict=True):
-                norms = (1 + 2 * step * (x @ gap) + step**2 * (gap @ gap)).sqrt()
-                total = total + (x @ w.T + step * (w @ gap)) / norms[:, None]
-            return total
-
-        def cost(halves, truth):
-            return probe.loss(logits(halves)[None, :, None], truth[None], balance, about.task).sum()
-
-        best, waited, order = (np.inf, None, None), 0, torch.Generator().manual_seed(seed)
-        for epoch in range(training.epochs):
-            for some in torch.randperm(len(labels["train"]), generator=order).split(training.batch):
-                optimiser.zero_grad()
-                cost([x[some] for x in data["train"]], labels["train"][some]).backward()
-                optimiser.step()
-            with torch.no_grad():
-                value = float(cost(data["val"], labels["val"]))
-                path.append((seed, epoch, float(lam)))
-                waited += 1
-                if value < best[0]:
-                    best, waited = (value, float(lam), logits(data["test"]).numpy()), 0
-            if waited >= training.patience:
-                break
-        kept.append((seed, best[1], metrics(best[2], y[rows["test"]], about.task)["auc"]))
+    for i, seed in enumerate(tqdm(seeds, desc=f"{about.name} x {features.encoder}, learned lambda", leave=False)):
+        data = {k: (torch.from_numpy(text[r[i]]), torch.from_numpy(image[r[i]]), y[r[i]]) for k, r in rows.items()}
+        lams, lam, logits = _learn(data, gap, about.task, probe.outputs(y, about.task), seed, start, lr, training)
+        path += [(seed, epoch, value) for epoch, value in enumerate(lams)]
+        kept.append((seed, lam, metrics(logits, data["test"][2], about.task)["auc"]))
     tables = pd.DataFrame(path, columns=["seed", "epoch", "lam"]), pd.DataFrame(kept, columns=["seed", "lam", "auc"])
     for table in tables:
         table.insert(0, "encoder", features.encoder)
         table.insert(0, "dataset", about.name)
     return tables
+
+
+def _learn(data, gap, task, outputs, seed, start, lr, training):
+    """Lambda after each epoch; then what was kept by validation loss: lambda, and the logits of the test rows."""
+    torch.manual_seed(seed)
+    head, lam = torch.nn.Linear(2 * len(gap), outputs), torch.nn.Parameter(torch.tensor(float(start)))
+    groups = [{"params": head.parameters()}, {"params": [lam], "lr": lr, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=True)
+    balance = probe.balanced(data["train"][2], task, outputs)[None]
+
+    def logits(halves):
+        total = head.bias
+        for x, w, step in zip(halves, head.weight.chunk(2, 1), (lam / 2, -lam / 2), strict=True):
+            norms = (1 + 2 * step * (x @ gap) + step**2 * (gap @ gap)).sqrt()
+            total = total + (x @ w.T + step * (w @ gap)) / norms[:, None]
+        return total
+
+    def cost(*halves, truth):
+        return probe.loss(logits(halves)[None, :, None], torch.from_numpy(truth)[None], balance, task).sum()
+
+    path, best, order = [], (np.inf,), torch.Generator().manual_seed(seed)
+    for epoch in range(training.epochs):
+        for some in torch.randperm(len(data["train"][2]), generator=order).split(training.batch):
+            optimiser.zero_grad()
+            text, image, truth = (part[some] for part in data["train"])
+            cost(text, image, truth=truth).backward()
+            optimiser.step()
+        with torch.no_grad():
+            path.append(float(lam))
+            text, image, truth = data["val"]
+            value = float(cost(text, image, truth=truth))
+            if value < best[0]:
+                best = value, epoch, logits(data["test"][:2]).numpy()
+        if epoch - best[1] >= training.patience:
+            break
+    return path, path[best[1]], best[2]
 
 
 def retrieval(features, lams, k=10):

@@ -2,7 +2,8 @@
 
 A pair table is a pandas DataFrame, one row a pair, with the columns
 
-* `image`: the encoded file (bytes), or a path under the dataset's image root;
+* `image`: the encoded file (bytes), or a path under the dataset's image root, or `FILE.arrow#ROW` for an image inside
+  a stored Arrow table there;
 * `text`: a non-empty string;
 * `split`: `train`, `val` or `test`;
 * `group`: what must stay in one split (patient, lesion, drawing);
@@ -10,19 +11,37 @@ A pair table is a pandas DataFrame, one row a pair, with the columns
 """
 
 import hashlib
-import io
 import json
+import os
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-SPLITS = ("train", "val", "test")
+from gaplib.images import member, open_image
+from gaplib.problems import SPLITS, VALUE, BadRows, blank, image_problems, label_problems, refuse, split_problems
+
+__all__ = [
+    "DOMAINS",
+    "SPLITS",
+    "About",
+    "BadRows",
+    "Dataset",
+    "fingerprint",
+    "label_columns",
+    "open_image",
+    "sample",
+    "sampled_name",
+    "split_by_group",
+    "targets",
+    "validate",
+]
+
 DOMAINS = ("medical", "natural")
-VALUE = "<value>"
+BLOCK = 2**19
 
 
 @dataclass(frozen=True)
@@ -85,7 +104,7 @@ def split_by_group(group, seed=0, shares=(0.7, 0.1, 0.2)):
     >>> bool(split[0] == split[1])
     True
     """
-    codes, names = pd.factorize(np.asarray(group))
+    codes, names = pd.factorize(pd.Series(group))
     order = np.random.default_rng(seed).permutation(len(names))
     sizes = np.bincount(codes)[order]
     middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
@@ -100,6 +119,7 @@ def validate(pairs, about):
     Parameters
     ----------
     pairs : DataFrame
+        A split `val` may be absent: a sweep then cuts one from the training rows, by seed.
     about : About
 
     Returns
@@ -108,9 +128,11 @@ def validate(pairs, about):
 
     Raises
     ------
+    BadRows
+        If a text or group is empty, an image is absent or leaves the image root, a split name or label is unknown, or
+        a group or an image is in two splits: one ValueError for every kind of problem, with counts and first rows.
     ValueError
-        If a column is missing, a text is empty, an image is absent or leaves the image root, a split name is
-        unknown, a split is empty, a label is unknown or the only one, or a group or an image is in two splits.
+        If a column is missing, the train or test split is empty, or a label is the only one.
     """
     where = f"dataset {about.name!r}"
     columns = ["image", "text", "split", "group", *label_columns(about)]
@@ -120,61 +142,22 @@ def validate(pairs, about):
         raise ValueError(f"{where}: there are no pairs")
     pairs = pairs.reset_index(drop=True)
     pairs = pairs[columns + [c for c in pairs if c not in columns]]
-    empty = ~pairs["text"].map(lambda text: isinstance(text, str) and bool(text.strip()))
-    _refuse(empty, pairs, where, "the text is empty; fill it or drop the row")
-    _refuse(~pairs["split"].isin(SPLITS), pairs, where, f"unknown split {VALUE}; use {', '.join(SPLITS)}", of="split")
-    _check_images(pairs, about, where)
-    _refuse(pairs["group"].isna(), pairs, where, "the group is empty; name the patient, lesion or image")
-    _check_labels(pairs, about, where)
-    if empty_splits := [s for s in SPLITS if s not in set(pairs["split"])]:
-        raise ValueError(f"{where}: split {empty_splits[0]!r} has no rows; every split needs some")
-    for column in ("group", "image"):
-        twice = pairs.groupby(column)["split"].transform("nunique") > 1
-        _refuse(twice, pairs, where, f"its {column} is in two splits; move all of its rows to one", column)
-    return Dataset(pairs, about)
-
-
-def _refuse(bad, pairs, where, message, show=None, of=None):
-    """Raise for the first row of `pairs` marked in `bad`, if any; name its `show`, and put its `of` for VALUE."""
-    if not bad.any():
-        return
-    row = int(np.flatnonzero(bad)[0])
-    named = f" ({show} {_name(pairs[show][row])})" if show else ""
-    value = pairs[of][row] if of else None
-    more = f" ({int(bad.sum())} such rows)" if bad.sum() > 1 else ""
-    raise ValueError(f"{where}, row {row}{named}: {message.replace(VALUE, repr(value))}{more}")
-
-
-def _name(image):
-    return f"of {len(image)} bytes" if isinstance(image, bytes) else repr(image)
-
-
-def _check_images(pairs, about, where):
-    stored = pairs["image"].map(lambda image: isinstance(image, bytes))
-    given = pairs["image"].map(lambda image: isinstance(image, str) and bool(image))
-    _refuse(~(stored | given), pairs, where, "no image; give a path under the image root")
-    if not given.any():
-        return
-    if about.root is None:
-        raise ValueError(f"{where}: images are paths, but there is no image root")
-    root = Path(about.root).resolve()
-    paths = {image: (root / image).resolve() for image in pairs.loc[given, "image"].unique()}
-    outside = {image for image, path in paths.items() if not path.is_relative_to(root)}
-    _refuse(pairs["image"].isin(outside), pairs, where, f"the image path leaves the image root {root}", "image")
-    absent = {image for image, path in paths.items() if not path.is_file()}
-    _refuse(pairs["image"].isin(absent), pairs, where, f"no such image under {root}", "image")
-
-
-def _check_labels(pairs, about, where):
-    if about.task == "multilabel":
-        for label in about.labels:
-            _refuse(~pairs[label].isin([0, 1]), pairs, where, f"label {label!r} must be 0 or 1")
-        flat = [label for label in about.labels if pairs[label].nunique() < 2]
-    else:
-        _refuse(~pairs["label"].isin(about.labels), pairs, where, f"unknown label {VALUE}", of="label")
-        flat = [] if pairs["label"].nunique() > 1 else [pairs["label"][0]]
+    problems = [
+        (blank(pairs["text"]), "the text is empty; fill it or drop the row"),
+        (~pairs["split"].isin(SPLITS), f"unknown split {VALUE}; use {', '.join(SPLITS)}", None, "split"),
+        *image_problems(pairs["image"], about, where),
+        (pairs["group"].isna(), "the group is empty; name the patient, lesion or image"),
+        *label_problems(pairs, about),
+    ]
+    good = ~np.any([np.asarray(bad, bool) for bad, *_ in problems], axis=0)
+    refuse(pairs, where, [*problems, *split_problems(pairs, good)])
+    if empty_splits := [s for s in ("train", "test") if s not in pairs["split"].unique()]:
+        raise ValueError(f"{where}: split {empty_splits[0]!r} has no rows; it needs some")
+    flat = [c for c in label_columns(about) if pairs[c].nunique() < 2]
     if flat:
-        raise ValueError(f"{where}: label {flat[0]!r} is the same in every row; there is nothing to learn")
+        same = flat[0] if about.task == "multilabel" else pairs["label"][0]
+        raise ValueError(f"{where}: label {same!r} is the same in every row; there is nothing to learn")
+    return Dataset(pairs, about)
 
 
 def sample(dataset, n_pairs, seed=0):
@@ -187,7 +170,9 @@ def sample(dataset, n_pairs, seed=0):
     pairs, about = dataset
     groups = pairs.groupby("group", sort=False).agg(n=("text", "size"), split=("split", "first"))
     groups = groups.sample(frac=1, random_state=seed)
-    keep = groups.groupby("split")["n"].cumsum() <= n_pairs * groups.groupby("split")["n"].transform("sum") / len(pairs)
+    split = groups.groupby("split")["n"]
+    keep = split.cumsum() <= n_pairs * split.transform("sum") / len(pairs)
+    keep |= split.cumcount() == 0  # no split may vanish
     kept = pairs["group"].isin(groups.index[keep])
     return validate(pairs[kept], replace(about, name=sampled_name(about.name, n_pairs)))
 
@@ -195,36 +180,6 @@ def sample(dataset, n_pairs, seed=0):
 def sampled_name(name, n_pairs):
     """Name of a dataset of which only about `n_pairs` are used."""
     return name if n_pairs is None else f"{name}-{n_pairs}"
-
-
-def open_image(image, root=None, where="image"):
-    """An image of a pair table as an RGB PIL image: upright, transparent parts on white.
-
-    Parameters
-    ----------
-    image : bytes or str
-        The encoded file, or its path under `root`.
-    root : Path, optional
-    where : str
-        What to call it in an error.
-
-    Raises
-    ------
-    ValueError
-        If the file is not an image, is cut short, or is too large to be one.
-    """
-    source = io.BytesIO(image) if isinstance(image, bytes) else Path(root or ".") / image
-    try:
-        with Image.open(source) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I;16"):  # PIL clips 16-bit grey to its lowest 256 levels
-                upright = Image.fromarray((np.asarray(upright) / 257).astype(np.uint8))
-            if "A" in upright.getbands() or "transparency" in upright.info:
-                upright = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-            return upright.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{where}: {_name(image)} is not a readable image ({error})") from error
 
 
 def fingerprint(dataset):
@@ -235,13 +190,18 @@ def fingerprint(dataset):
     pairs, about = dataset
     digest = hashlib.sha256(json.dumps(asdict(about) | {"root": None}, sort_keys=True).encode())
     for column in ["text", "split", "group", *label_columns(about)]:
-        digest.update(pd.util.hash_array(pairs[column].astype(str).to_numpy(object), categorize=True).tobytes())
-    for image in pairs["image"].unique():
-        digest.update(image if isinstance(image, bytes) else _stamp(image, about.root))
-    digest.update(pd.factorize(pairs["image"])[0].tobytes())
+        for start in range(0, len(pairs), BLOCK):  # no Python object for each of millions of rows at once
+            codes, values = pd.factorize(pairs[column].iloc[start : start + BLOCK], use_na_sentinel=False)
+            values = pd.Series(values).astype(str).to_numpy(object)
+            digest.update(pd.util.hash_array(values, categorize=False)[codes].tobytes())
+    codes, images = pd.factorize(pairs["image"])
+    stamp = lru_cache(_stamp)
+    for image in images.tolist():
+        digest.update(image if isinstance(image, bytes) else f"{image} {stamp(about.root, member(image)[0])}".encode())
+    digest.update(codes.tobytes())
     return digest.hexdigest()[:16]
 
 
-def _stamp(image, root):
-    stat = (Path(root) / image).stat()
-    return f"{image} {stat.st_size} {stat.st_mtime_ns}".encode()
+def _stamp(root, file):
+    stat = os.stat(os.path.join(root, file))
+    return f"{stat.st_size} {stat.st_mtime_ns}"

@@ -24,6 +24,11 @@ def features(dataset):
     return made() / "data" / "features" / dataset
 
 
+def downloads(dataset):
+    """Folder of a dataset as its publishers lay it out; `GAPLIB_DATASETS` names another disk for all of them."""
+    return Path(os.environ.get("GAPLIB_DATASETS", DATA / "downloads")).absolute() / dataset
+
+
 def results(study):
     """Folder of the tidy result tables of one study."""
     return made() / "data" / "results" / study

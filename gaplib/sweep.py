@@ -133,8 +133,8 @@ def sweep(
     _check_head(protocol, converged, fusion, hidden)
     pick({"train": 0, "all": 0}, fit_on, "rows to fit the gap on:")
     about, seeds = features.about, seeds[: 1 if converged else None]
-    rows = _split_rows(features, seeds)
-    columns = _check_labels(features, rows)
+    rows = split_rows(features, seeds)
+    columns = check_labels(features, rows)
     y = features.targets[:, columns] if about.task == "multilabel" else features.targets
     image, text = (scan(x, name) for x, name in zip(check_pairs(*features.paired()), ("image", "text"), strict=True))
     fitted = slice(None) if fit_on == "all" else features.rows("train")
@@ -186,7 +186,7 @@ def _check_head(protocol, converged, fusion, hidden):
         raise ValueError(f"protocol {protocol!r} is a logistic regression: early fusion, hidden=0")
 
 
-def _split_rows(features, seeds):
+def split_rows(features, seeds):
     """Rows of each split, (seeds, rows): the same for every seed, but for a validation cut drawn by it."""
     train, val, test = (features.rows(split) for split in ("train", "val", "test"))
     for split, some in (("train", train), ("test", test)):
@@ -202,7 +202,7 @@ def _split_rows(features, seeds):
     return {"train": parts[0], "val": parts[1], "test": np.stack([test] * len(seeds))}
 
 
-def _check_labels(features, rows):
+def check_labels(features, rows):
     """Refuse labels that cannot be learned or scored; returns the multilabel columns that can."""
     about, y = features.about, features.targets
     where = f"dataset {about.name!r}"

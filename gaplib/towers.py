@@ -104,6 +104,10 @@ def _siglip(texts, context, folder):
     torch.nn.init.constant_(model.logit_bias, -10)
     model.save_pretrained(folder)
     SiglipProcessor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder)
+    # transformers 5 writes a class that 4 does not know; both know this one.
+    settings = folder / "tokenizer_config.json"
+    known = json.loads(settings.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    settings.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def _biomedclip(texts, context, folder):

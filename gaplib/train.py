@@ -135,8 +135,8 @@ def train(name, steps=None, device="auto"):
     folder = final.with_name(f".{name}.part")
     shutil.rmtree(folder, ignore_errors=True)
     build(name, list(fit["text"]), source.context, folder, final)
-    encoder = encoders.LOADERS[source.loader](name, source._replace(checkpoint=folder), encoders.pick_device(device))
-    curve = _optimise(encoder, recipe, steps, fit, held_out)
+    encoder = encoders.load(f"local:{folder}", device, "float32")
+    curve = _optimise(name, encoder, recipe, steps, fit, held_out)
     weights = next(folder.glob("*.safetensors"))
     names = load_file(weights).keys()
     state = {k: v.half().contiguous().cpu() for k, v in encoder.model.state_dict().items() if k in names}
@@ -186,7 +186,7 @@ cannot be had. For method and teaching: it knows nothing of the world, and the m
 """
 
 
-def _optimise(encoder, recipe, steps, fit, held_out):
+def _optimise(name, encoder, recipe, steps, fit, held_out):
     model = encoder.model.requires_grad_(True).train()
     device = next(model.parameters()).device
     rng, generator = np.random.default_rng(recipe.seed), torch.Generator().manual_seed(recipe.seed)
@@ -202,7 +202,7 @@ def _optimise(encoder, recipe, steps, fit, held_out):
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, steps + 1, pct_start=0.1)
     curve, order, every = [], np.empty(0, int), max(steps // 25, 1)
-    for step in (bar := tqdm(range(steps + 1), desc=encoder.name)):
+    for step in (bar := tqdm(range(steps + 1), desc=name)):
         if len(order) < recipe.batch:
             order = np.concatenate([order, rng.permutation(len(texts))])
         rows, order = order[: recipe.batch], order[recipe.batch :]

@@ -1,6 +1,8 @@
 """Pair tables: the embedded datasets as promised, your own CSV, and one clear message for each thing wrong."""
 
 import io
+import struct
+import zlib
 from functools import cache
 
 import numpy as np
@@ -118,6 +120,8 @@ def test_own_csv(folder):
     assert set(without["split"]) == set(pairs.SPLITS)
     many = datasets.load(rewrite(folder, lambda t: t[["image", "text"]].assign(x=[0, 1] * 6, y=[0, 0, 1, 1] * 3)))
     assert (many.about.task, many.about.labels) == ("multilabel", ("x", "y"))
+    with pytest.raises(ValueError, match="row 1: label 'y' must be 0 or 1"):
+        datasets.load(rewrite(folder, lambda t: t.assign(y=t["y"].where(t.index != 1))))
 
 
 BAD = {
@@ -132,7 +136,7 @@ BAD = {
         split=t["split"].where(t.index != 1, "dev")
     ),
     r"label 'a' is the same in every row": lambda t: t.assign(label="a"),
-    r"split 'val' has no rows": lambda t: t[t["split"] != "val"],
+    r"split 'test' has no rows": lambda t: t[t["split"] != "test"],
     r"group 'g0'.* in two splits": lambda t: t.assign(group=t["group"].where(t.index != 2, "g0")),
     r"image '0.png'.* in two splits": lambda t: t.assign(image=t["image"].where(t.index != 2, "0.png")),
 }
@@ -161,6 +165,138 @@ def test_what_is_not_a_table_of_pairs(tmp_path, content, message):
         datasets.load(f"csv:{tmp_path / 'mine.csv'}")
 
 
+def test_every_kind_of_bad_row_is_named_at_once_and_can_be_dropped(folder):
+    """A CSV with one bad row in a hundred."""
+    n = 3000
+    table = pd.DataFrame({"image": [f"{i % 12}.png" for i in range(n)], "text": "a NA and a None", "label": "a"})
+    table["split"] = [("train", "train", "test")[i % 12 % 3] for i in range(n)]
+    table.loc[::2, "label"] = "b"
+    bad = {"text": ("", range(0, 1200, 100)), "image": ("gone.png", range(13, 600, 100)), "label": ("", [17, 23])}
+    bad["split"] = ("dev", range(31, 1000, 100))
+    for column, (value, rows) in bad.items():
+        table.loc[list(rows), column] = value
+    table.to_csv(folder / "many.csv", index=False)
+    with pytest.raises(pairs.BadRows) as error:
+        datasets.load(f"csv:{folder / 'many.csv'}")
+    message = str(error.value)
+    assert "30 of 3,000 rows are bad, in 4 ways; `pairs.BadRows` tells how to drop them" in message
+    for line in (
+        "row 0: the text is empty; fill it or drop the row"
+        " (12 such rows: 0, 100, 200, 300, 400, 500, 600, 700, 800, 900, ...)",
+        "row 31: unknown split 'dev'; use train, val, test (10 such rows: 31, 131, ",
+        f"row 13 (image 'gone.png'): no such image under {folder} (6 such rows: 13, 113, 213, 313, 413, 513)",
+        "row 17: the label is empty; fill it or drop the row (2 such rows: 17, 23)",
+    ):
+        assert f"\n  {line}" in message
+    assert list(error.value.rows) == sorted(row for _, rows in bad.values() for row in rows)
+    table = pd.read_csv(folder / "many.csv", dtype=str, keep_default_na=False)
+    table.drop(error.value.rows).to_csv(folder / "good.csv", index=False)
+    good, about = datasets.load(f"csv:{folder / 'good.csv'}")
+    assert len(good) == n - len(error.value.rows) and set(good["text"]) == {"a NA and a None"}
+
+
+def test_a_dataset_may_have_no_validation_split(folder):
+    table = datasets.load(rewrite(folder, lambda t: t.assign(split=t["split"].replace("val", "train")))).pairs
+    assert set(table["split"]) == {"train", "test"}
+
+
+def test_csv_keeps_what_people_write(folder):
+    texts = ["None", "NA", 'say "hi",\nthen go', "1.0", "true", "ünï 猫", " x ", "007", "1e3", "-", "null", "nan"]
+    table = datasets.load(rewrite(folder, lambda t: t.assign(text=texts, label=["1", "01"] * 6, age=range(12)))).pairs
+    assert list(table["text"]) == texts and set(table["label"]) == {"1", "01"} and table["age"].sum() == 66
+    with pytest.raises(ValueError, match="column 'text' is there more than once"):
+        datasets.load(rewrite(folder, lambda t: t.set_axis(["image", "text", "text", "group", "label", "age"], axis=1)))
+
+
+def test_csv_as_spreadsheets_save_it(folder):
+    path = folder / "mine.csv"
+    plain = datasets.load(f"csv:{path}").pairs
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    pd.testing.assert_frame_equal(datasets.load(f"csv:{path}").pairs, plain)
+
+
+def test_images_may_be_links_but_may_not_climb(folder):
+    (folder / "elsewhere").mkdir()
+    (folder / "0.png").rename(folder / "elsewhere" / "0.png")
+    (folder / "0.png").symlink_to(folder / "elsewhere" / "0.png")
+    inside = {0: "elsewhere/../0.png", 1: str(folder / "1.png")}
+    assert len(
+        datasets.load(rewrite(folder, lambda t: t.assign(image=t["image"].where(t.index > 1, t.index.map(inside)))))[0]
+    )
+    for path in ("/etc/hostname", "elsewhere/../../x.png"):
+        with pytest.raises(ValueError, match="row 0 .*leaves the image root"):
+            datasets.load(rewrite(folder, lambda t, path=path: t.assign(image=t["image"].where(t.index > 0, path))))
+
+
+@pytest.fixture
+def stored(folder):
+    """A function that saves the pairs of `folder` as the library `datasets` does, images' bytes in the table."""
+
+    def save(dict_of_splits=True, images=True, **columns):
+        import datasets as library
+
+        table = pd.read_csv(folder / "mine.csv", dtype=str).drop(columns="group").assign(**columns)
+        features = library.Features(
+            {
+                "image": library.Image() if images else library.Value("string"),
+                "text": library.Value("string"),
+                "label": library.ClassLabel(names=["unused", "b", "a"]),
+                "boxes": library.Sequence(library.Value("int64")),
+            }
+        )
+        parts = {}
+        for split, rows in table.groupby("split"):
+            data = {"image": [str(folder / name) if images else f"../{name}" for name in rows["image"]]}
+            data |= {"text": list(rows["text"]), "label": list(rows["label"]), "boxes": [[1, 2]] * len(rows)}
+            parts[{"val": "validation"}.get(split, split)] = library.Dataset.from_dict(data, features)
+        whole = library.DatasetDict(parts) if dict_of_splits else library.concatenate_datasets(list(parts.values()))
+        whole.save_to_disk(str(folder / "stored"), **({} if dict_of_splits else {"num_shards": 3}))
+        return f"disk:{folder / 'stored'}"
+
+    return save
+
+
+@pytest.mark.parametrize("dict_of_splits", [True, False])
+def test_own_folder_of_the_library_datasets(folder, stored, dict_of_splits):
+    name = stored(dict_of_splits)
+    shown = pd.read_csv(folder / "mine.csv").set_index("text")
+    for path in folder.glob("*.png"):
+        path.unlink()  # all is in the stored folder
+    dataset = datasets.load(name)
+    table, about = dataset
+    assert datasets.stored_name(name) == about.name and about.name.startswith("stored-")
+    assert (about.task, about.labels) == ("binary", ("b", "a"))  # in the order of the feature
+    assert list(table.columns) == ["image", "text", "split", "group", "label"] and len(table) == 12
+    if dict_of_splits:
+        assert table.set_index("text")["split"].to_dict() == shown["split"].to_dict()
+        assert table["image"][0] == "test/data-00000-of-00001.arrow#0" or "#0" in table["image"][0]
+    for image, text, label in zip(table["image"], table["text"], table["label"], strict=True):
+        red = open_image(image, about.root).getpixel((0, 0))[0]
+        assert red == 20 * int(text.split()[1]) and label == shown["label"][text]
+    assert fingerprint(dataset) == fingerprint(datasets.load(name))
+    with pytest.raises(ValueError, match="row 3: .* is not a readable image"):
+        open_image(table["image"][0].split("#")[0] + "#99", about.root, "row 3")
+
+
+def test_stored_folder_that_is_none(folder, stored):
+    with pytest.raises(FileNotFoundError, match="no folder at nowhere; give `disk:` and the path of a folder made by"):
+        datasets.load("disk:nowhere")
+    with pytest.raises(ValueError, match="is not a folder made by save_to_disk"):
+        datasets.load(f"disk:{folder}")
+    with pytest.raises(ValueError, match="leaves the image root"):
+        datasets.load(stored(images=False))
+
+
+def test_a_change_of_a_stored_folder_is_seen(folder, stored):
+    before = datasets.load(stored())
+    first = np.asarray(open_image(before.pairs["image"][0], before.about.root))
+    for path in folder.glob("*.png"):
+        Image.new("RGB", (8, 8), (0, 255, 0)).save(path)
+    after = datasets.load(stored())
+    assert fingerprint(before) != fingerprint(after)
+    assert (np.asarray(open_image(after.pairs["image"][0], after.about.root)) != first).any()
+
+
 def test_missing_csv_and_unknown_name():
     with pytest.raises(FileNotFoundError, match=r"no CSV at nowhere.csv; give"):
         datasets.load("csv:nowhere.csv")
@@ -168,13 +304,54 @@ def test_missing_csv_and_unknown_name():
         datasets.load("clipartt")
 
 
-def test_broken_images_are_named(tmp_path):
-    whole = io.BytesIO()
-    Image.effect_noise((64, 64), 50).save(whole, "png")
-    (tmp_path / "text.jpg").write_text("not an image")
-    for image, where in ((whole.getvalue()[:900], "row 7"), (b"", "row 8"), ("text.jpg", "row 9")):
-        with pytest.raises(ValueError, match=f"{where}: .* not a readable image"):
-            open_image(image, tmp_path, where)
+def _png(size, mode=(8, 2), chunks=b""):
+    """A PNG that claims a size, without any pixels."""
+    head = struct.pack(">II5B", *size, *mode, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def _saved(image, kind, **options):
+    to = io.BytesIO()
+    image.save(to, kind, **options)
+    return to.getvalue()
+
+
+NOISE = Image.effect_noise((64, 64), 50)
+BROKEN = {
+    "bomb.png": _png((60_000, 60_000)),
+    "cut.png": _saved(NOISE, "png")[:900],
+    "cut.jpg": _saved(NOISE, "jpeg")[:900],
+    "cut.tif": _saved(NOISE, "tiff")[:900],
+    "empty.jpg": b"",
+    "no-pixels.png": _png((0, 5)),
+    "text.jpg": b"not an image",
+    "head.gif": _saved(NOISE, "gif")[:12],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_images_are_named(tmp_path, name):
+    (tmp_path / name).write_bytes(BROKEN[name])
+    with pytest.raises(ValueError, match=f"row 7: '{name}' is not a readable image") as error:
+        open_image(name, tmp_path, "row 7")
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=f"row 8: of {len(BROKEN[name])} bytes is not a readable image"):
+        open_image(BROKEN[name], where="row 8")
+    with pytest.raises(ValueError, match="row 9: 'gone.png' is not a readable image"):
+        open_image("gone.png", tmp_path, "row 9")
+
+
+def test_print_colours_and_animations_open_right():
+    colours = Image.new("RGB", (8, 8), (200, 30, 60))
+    image = open_image(_saved(colours.convert("CMYK"), "jpeg", quality=95))
+    assert image.mode == "RGB" and np.abs(np.subtract(image.getpixel((4, 4)), (200, 30, 60))).max() < 8
+    frames = [Image.new("RGB", (8, 8), c) for c in ("red", "blue", "green")]
+    for kind in ("gif", "webp", "png"):
+        options = {"lossless": True} if kind == "webp" else {}
+        moving = _saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+        assert open_image(moving).getpixel((4, 4)) == (255, 0, 0), kind
 
 
 def test_images_are_upright_and_on_white(tmp_path):
@@ -189,8 +366,10 @@ def test_images_are_upright_and_on_white(tmp_path):
 def test_16_bit_grey_keeps_its_range(tmp_path):
     ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
-    values = np.asarray(open_image("deep.png", tmp_path))[..., 0]
-    np.testing.assert_allclose(values, ramp / 257, atol=1)
+    (tmp_path / "deep.tif").write_bytes(_saved(Image.fromarray(ramp.astype(">u2")), "tiff"))
+    for name in ("deep.png", "deep.tif"):
+        values = np.asarray(open_image(name, tmp_path))[..., 0]
+        np.testing.assert_allclose(values, ramp / 257, atol=1)
 
 
 def test_split_by_group_keeps_the_shares():

@@ -3,7 +3,21 @@
 A new dataset is one module with a `load` that returns a `pairs.Dataset`, and one line in `REGISTRY`.
 """
 
-from gaplib.datasets import clipart, own
+import inspect
+
+from gaplib.datasets import (
+    brset,
+    clipart,
+    coco_qa,
+    daquar,
+    fakeddit,
+    ham10000,
+    mbrset,
+    mimic_cxr,
+    own,
+    recipes5k,
+)
+from gaplib.datasets.downloaded import variant
 from gaplib.names import pick
 from gaplib.pairs import sample, sampled_name, validate
 from phantoms import cxr, derm
@@ -12,7 +26,16 @@ REGISTRY = {
     "clipart": clipart.load,
     "phantom-cxr": cxr.load,
     "phantom-derm": derm.load,
+    "mimic-cxr": mimic_cxr.load,
+    "ham10000": ham10000.load,
+    "brset": brset.load,
+    "mbrset": mbrset.load,
+    "daquar": daquar.load,
+    "coco-qa": coco_qa.load,
+    "fakeddit": fakeddit.load,
+    "recipes5k": recipes5k.load,
 }
+OWN = {"csv": own.load, "disk": own.load_stored}
 
 
 def load(name, n_pairs=None):
@@ -21,7 +44,9 @@ def load(name, n_pairs=None):
     Parameters
     ----------
     name : str
-        One of `REGISTRY`, or `csv:PATH` for your own pairs (see `gaplib.datasets.own`).
+        One of `REGISTRY`; where a dataset has the choice, `NAME:published` takes its text and split as published,
+        `NAME:text=published` or `NAME:split=published` only one of them. Or your own pairs: `csv:PATH`, or `disk:PATH`
+        for a folder that the library `datasets` saved (see `gaplib.datasets.own`).
     n_pairs : int, optional
         Keep about so many pairs: a seeded sample of whole groups.
 
@@ -33,9 +58,9 @@ def load(name, n_pairs=None):
     Raises
     ------
     ValueError
-        If the name is unknown (with the near matches), or the table is not valid (says the row and what to do).
+        If the name is unknown (with the near matches), or the table is not valid (says the rows and what to do).
     FileNotFoundError
-        If the CSV is missing.
+        If the dataset is not there; `make data` says where to get it.
 
     Examples
     --------
@@ -43,10 +68,11 @@ def load(name, n_pairs=None):
     >>> about.domain, about.task
     ('natural', 'multiclass')
     """
-    if isinstance(name, str) and name.startswith("csv:"):
-        dataset = own.load(name.removeprefix("csv:"))
+    kind, _, rest = str(name).partition(":")
+    if kind in OWN and rest:
+        dataset = OWN[kind](rest)
     else:
-        dataset = pick(REGISTRY, name, "dataset")()
+        dataset = pick(REGISTRY, kind, "dataset")(**_choices(kind, rest))
     return sample(validate(*dataset), n_pairs)
 
 
@@ -55,9 +81,29 @@ def stored_name(name, n_pairs=None):
 
     Examples
     --------
-    >>> stored_name("clipart", 500)
-    'clipart-500'
+    >>> stored_name("clipart", 500), stored_name("ham10000:text=published"), stored_name("coco-qa:published")
+    ('clipart-500', 'ham10000-text-published', 'coco-qa')
     """
-    if name.startswith("csv:"):
-        name = own.name(name.removeprefix("csv:"))
-    return sampled_name(name, n_pairs)
+    kind, _, rest = name.partition(":")
+    if kind in OWN and rest:
+        return sampled_name(own.name(rest), n_pairs)
+    return sampled_name(variant(kind, **(_offered(kind) | _choices(kind, rest))), n_pairs)
+
+
+def _offered(name):
+    """The choices of a dataset, each as it is by default."""
+    known = inspect.signature(REGISTRY[name]).parameters if name in REGISTRY else {}
+    return {key: known[key].default for key in ("text", "split") if key in known}
+
+
+def _choices(name, rest):
+    """Keyword arguments from what follows the name: `published`, or `text=published`, `split=published`."""
+    offered = _offered(name)
+    if rest in ("", "published"):
+        return dict.fromkeys(offered, rest) if rest else {}
+    if not offered:
+        raise ValueError(f"dataset {name!r} has one text and one split, so there is no {name}:{rest}; say {name}")
+    choices = dict(part.partition("=")[::2] for part in rest.split(","))
+    for key in choices:
+        pick(offered, key, f"choice of dataset {name!r}:")
+    return choices

@@ -18,18 +18,6 @@ FIGURES = ["cones-umap", "cones-sphere", "cosines", "gap-by-lambda", "auc-by-lam
 FIGURES += ["controls", "verdicts", "published", "learned-lambda"]
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """What the smoke study made."""
-    root = tmp_path_factory.mktemp("smoke")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GAPLIB_ROOT", str(root))
-        command = [sys.executable, "-m", "gaplib.study", "smoke", *map(str, NOTEBOOKS + LESSONS)]
-        done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return root
-
-
 @pytest.mark.parametrize("notebook", NOTEBOOKS + LESSONS, ids=lambda p: p.stem)
 def test_every_notebook_ran(root, notebook):
     made = root / "build" / "smoke" / notebook.relative_to(HOME)
