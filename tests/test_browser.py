@@ -233,6 +233,19 @@ def test_the_pointer_shows_the_pair(browse, saved, view):
     assert page.is_hidden("#tip")
 
 
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_points_are_drawn_where_they_are_in_their_colours(browse, saved, ratio):
+    page = browse(saved, device_scale_factor=ratio)
+    page.wait_for_function("views.plane.at[0]")
+    script = """m => Array.from({length: n}, (_, i) => [...views.plane.context.getImageData(
+        Math.floor(views.plane.at[2 * (m * n + i)] * devicePixelRatio),
+        Math.floor(views.plane.at[2 * (m * n + i) + 1] * devicePixelRatio), 1, 1).data])"""
+    for modality, colour in enumerate([(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)]):
+        pixels = np.array(page.evaluate(script, modality))
+        assert pixels[:, 3].min() > 150  # of every point, some paint; of most, their own on top
+        assert (np.abs(pixels[:, :3] - colour).max(1) < 30).mean() > 0.7
+
+
 def test_colour_by_label_and_the_sphere_turns(browse, saved):
     page = browse(saved)
     assert page.inner_text("#legend").split() == ["image", "text"]
@@ -368,3 +381,8 @@ def test_jupyterlab_and_its_export_move_real_drawings(browse, lab, drawings):
     assert check_numbers(frame, *drawings) == 0
     drag(page, frame.locator("#lam"), 0.3)
     assert check_numbers(frame, *drawings) == pytest.approx(0.1, abs=0.03)
+    for dark, name in ((False, "light"), (True, "dark")):  # it follows the page around it
+        page.evaluate(f"document.body.dataset.jpThemeLight = {str(not dark).lower()}")
+        frame.locator(f":root[data-theme={name}]").wait_for()
+    height = frame.locator("html").evaluate("e => e.offsetHeight")
+    assert height <= page.locator("iframe").bounding_box()["height"] <= height + 10
