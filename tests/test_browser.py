@@ -12,9 +12,8 @@ from urllib.request import urlopen
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import sphere
 from playwright.sync_api import sync_playwright
-from test_explorer import measured, picture
+from test_explorer import measured, picture, sphere
 
 from gaplib import datasets, encoders, explorer, modulate, pairs, paths, project
 

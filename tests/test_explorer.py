@@ -9,11 +9,16 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import sphere
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from gaplib import animate, cone, explorer, gap, lambdas, modulate, project, sweep
+
+
+def sphere(rng, n, d, mean):
+    """Rows of unit norm around a direction."""
+    x = rng.normal(size=(n, d)) / np.sqrt(d) + mean
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
 def data_of(page):
