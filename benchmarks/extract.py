@@ -13,6 +13,7 @@ GPU, `naive`: bfloat16 and workers over one batch at a time in single precision 
 import argparse
 import io
 import os
+import shutil
 import tempfile
 import time
 
@@ -214,24 +215,30 @@ def bench_open(n=377_000, d=1152):
     path.unlink()
 
 
-def bench_ray():
+def bench_ray(n=768):
+    folder = paths.made() / "wide"
+    shutil.copytree(paths.ENCODERS / "mini-clip", folder)
+    config = CLIPConfig.from_pretrained(folder)
+    wide = {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "num_hidden_layers": 8}
+    config.vision_config.update(wide)
+    CLIPModel(config).save_pretrained(folder)
     pairs, about = datasets.load("clipart")
-    shards.SIZE = 64
-    items, _ = shards.distinct("image", pairs, about)
-    encoder, rates = encoders.load("mini-clip"), {}
+    shards.SIZE = 32
+    items, _ = shards.distinct("image", pairs[:n], about)
+    encoder, rates = encoders.load(f"local:{folder}"), {}
     import ray
 
     for workers in (1, 2, 1, 2):
         # A core for each worker, so that the first does not have both.
         ray.init(include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1", num_cpus=workers)
         with cluster.engine(encoder, workers) as encode:
-            # The first shards wait for the actors to start.
-            stamps = [time.perf_counter() for _ in encode(items, shards.plan(items), None)][workers:]
+            stamps = [time.perf_counter() for _ in encode(items, shards.plan(items), None)]
+        stamps = stamps[len(stamps) // 2 :]  # when every actor has started
         rates.setdefault(workers, []).append((len(stamps) - 1) / (stamps[-1] - stamps[0]))
         ray.shutdown()
     one, two = max(rates[1]), max(rates[2])
     print(
-        f"\nray: {len(items.values):,} drawings in shards of 64: one worker {one:.2f} shards/s, two {two:.2f}:",
+        f"\nray: {len(items.values):,} drawings in shards of 32: one worker {one:.2f} shards/s, two {two:.2f}:",
         end="",
     )
     print(f" {two / one:.2f} times (on {os.cpu_count()} cores)")
