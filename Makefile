@@ -27,15 +27,21 @@ help: ## list the targets
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements.lock)
 	@$(PY) -m uv pip install --quiet --python $(PY) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) \
 		--constraints requirements.lock --group dev --editable .
+	@mkdir -p $(LAB_SETTINGS) && echo '$(NO_NEWS)' > $(LAB_SETTINGS)/overrides.json
 	@touch $@
+
+# JupyterLab would ask whether to fetch news, and look for updates, at its first start.
+LAB_SETTINGS = .venv/share/jupyter/lab/settings
+NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
 # The notebooks, in order. Each executed notebook is its own stamp; % is the study.
 RUN = @$(PY) -m gaplib.study $*
 LIB = gaplib/
-ENCODED = $(addprefix $(LIB),paths.py names.py pairs.py encoders.py features.py datasets/__init__.py datasets/clipart.py \
-	datasets/own.py) $(wildcard phantoms/*.py) data/pairs/clipart.parquet requirements.lock \
-	$(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
+ENCODED = $(addprefix $(LIB),paths.py names.py pairs.py images.py problems.py hub.py loaders.py encoders.py features.py store.py \
+	shards.py forward.py cluster.py given.py) $(wildcard gaplib/datasets/*.py phantoms/*.py) data/pairs/clipart.parquet \
+	requirements.lock $(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
 MEASURED = $(addprefix $(LIB),rows.py cone.py isotropy.py gap.py overlap.py modulate.py)
+EXPLORER = $(addprefix $(LIB),explorer.py explorer.html lambdas.py project.py)
 FIGURES = cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity controls verdicts published learned-lambda
 
 build/%/01-cache-features.ipynb: notebooks/01-cache-features.ipynb notebooks/studies/%.yaml $(ENCODED) | .venv/stamp \
@@ -53,7 +59,7 @@ build/%/04-sweep-lambda.ipynb: notebooks/04-sweep-lambda.ipynb build/%/01-cache-
 build/%/05-ask-when-lambda-matters.ipynb: notebooks/05-ask-when-lambda-matters.ipynb build/%/04-sweep-lambda.ipynb \
 		$(wildcard data/published/*.csv)
 	$(RUN) $<
-build/%/00-start-here.ipynb: notebooks/00-start-here.ipynb $(MEASURED) | .venv/stamp
+build/%/00-start-here.ipynb: notebooks/00-start-here.ipynb $(MEASURED) $(EXPLORER) $(ENCODED) | .venv/stamp
 	$(RUN) $<
 build/%/06-make-figures.ipynb $(foreach name,$(FIGURES),figures/%/$(name).png): notebooks/06-make-figures.ipynb \
 		build/%/02-see-the-cone.ipynb build/%/03-measure-the-gap.ipynb build/%/04-sweep-lambda.ipynb \
@@ -79,6 +85,7 @@ $(BOOK)/index.html: $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks
 	@rm -rf $(BOOK)
 	@$(PY) -m sphinx -q -W -c docs build/$(STUDY) $(BOOK)
 
+lab: export OPENBLAS_NUM_THREADS = 1 # as in gaplib.study: threads that wait by spinning slow small products down
 lab: .venv/stamp ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab notebooks/00-start-here.ipynb
 

@@ -6,25 +6,21 @@ between the header and what is asked for encodes anew, with one line that says w
 """
 
 import hashlib
-import json
-import os
-import tempfile
-from dataclasses import dataclass, field, replace
+import shutil
+from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
-from tqdm import tqdm
 
-from gaplib import datasets, encoders, paths
-from gaplib.pairs import SPLITS, About, fingerprint, open_image, sample, targets, validate
+from gaplib import datasets, encoders, given, paths, shards, store
+from gaplib.names import pick
+from gaplib.pairs import SPLITS, About, Dataset, fingerprint, sample, sampled_name, targets, validate
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "timm", "pillow")  # that an embedding may depend on
-ARRAYS = ("image", "text", "image_index", "text_index")
-CHUNK = 256
+ENGINES = {"local": "gaplib.forward", "ray": "gaplib.cluster"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +30,13 @@ class Features:
     Attributes
     ----------
     image : ndarray of shape (distinct images, d)
-        Unit-norm float32 rows, in order of first appearance.
+        Unit-norm float32 rows, in order of first appearance; a memory map where they were loaded.
     text : ndarray of shape (distinct texts, d)
     image_index, text_index : ndarray of shape (pairs,)
         Row of `image` and `text` that belongs to each pair.
     pairs : DataFrame
-        The pair table; `image` holds a path, or a digest where the table held bytes.
+        The pair table; `image` holds a path, or a digest where the table held bytes. Where features were loaded it is
+        read when first asked for.
     about : pairs.About
     encoder : str
     """
@@ -61,7 +58,7 @@ class Features:
         """Positions of the pairs of a split (of all pairs by default)."""
         if split not in (None, *SPLITS):
             raise ValueError(f"unknown split {split!r}; use {', '.join(SPLITS)}")
-        return np.flatnonzero(self.pairs["split"] == split) if split else np.arange(len(self.pairs))
+        return np.flatnonzero(self.pairs["split"] == split) if split else np.arange(len(self.image_index))
 
     @property
     def targets(self):
@@ -69,8 +66,21 @@ class Features:
         return targets(self.pairs, self.about)
 
 
-def extract(dataset, encoder, n_pairs=None, device="auto"):
-    """Encode each distinct image and text of a dataset once, or load what was stored before.
+class _Loaded(Features):
+    """Features whose pair table is still on disk; `table` says where."""
+
+    def __getattr__(self, name):
+        if name != "pairs":
+            raise AttributeError(name)
+        vars(self)["pairs"] = store.read_table(self.table)
+        return self.pairs
+
+
+def extract(dataset, encoder, n_pairs=None, device="auto", *, engine="local", workers=None, unreadable="stop"):
+    """Encode each distinct image and text of a dataset once, or load what was stored before, checked in full.
+
+    What is finished is stored as it comes: after a crash, a kill or a full disk the next call goes on from there.
+    Features that were read in (`read`) are loaded and never encoded.
 
     Parameters
     ----------
@@ -82,6 +92,13 @@ def extract(dataset, encoder, n_pairs=None, device="auto"):
         Use a seeded sample of about so many pairs.
     device : str
         A torch device, or "auto".
+    engine : {"local", "ray"}
+        This process, or Ray actors on all GPUs or CPUs of this machine or a cluster (`gaplib.cluster`).
+    workers : int, optional
+        Processes that decode images ("local"), or actors ("ray"); by default as many as are of use.
+    unreadable : {"stop", "skip"}
+        Whether an image that cannot be read is an error, or its pairs are left out and listed in `skipped.csv` beside
+        the features.
 
     Returns
     -------
@@ -91,27 +108,40 @@ def extract(dataset, encoder, n_pairs=None, device="auto"):
     ------
     ValueError
         If a name is unknown, the dataset is not valid, or an image cannot be read (says which row).
+    OSError
+        If the features cannot be written.
     """
-    if isinstance(dataset, str):
-        dataset = datasets.load(dataset, n_pairs)
-    else:
-        dataset = sample(validate(*dataset), n_pairs)
+    pick({"stop": 0, "skip": 0}, unreadable, "policy for unreadable images")
+    engine = pick(ENGINES, engine, "engine")
+    named = isinstance(dataset, str)
+    path = _path(
+        datasets.stored_name(dataset, n_pairs) if named else sampled_name(dataset.about.name, n_pairs),
+        encoder if isinstance(encoder, str) else encoder.name,
+    )
+    if origin := (store.header(path) or {}).get("origin"):
+        print(f"{path.parent.name} by {path.stem}: as read from {origin}; remove {path} to encode")
+        return _load(path, check=True)
+    dataset = datasets.load(dataset, n_pairs) if named else sample(validate(*dataset), n_pairs)
     if isinstance(encoder, str):
         encoder = encoders.load(encoder, device)
-    path, header = _path(dataset.about.name, encoder.name), _header(dataset, encoder)
-    stored = _stored_header(path)
-    if (why := _difference(stored, header)) is None:
-        try:
-            return load(dataset.about.name, encoder.name)
-        except ValueError as error:
-            why = str(error)
-    print(f"encoding {dataset.about.name} with {encoder.name}: {why}")
-    _write(path, _encode(dataset, encoder), header, dataset)
-    return load(dataset.about.name, encoder.name)
+    header, parts = _header(dataset, encoder), path.with_suffix(".parts")
+    stored, why = _stored(path, header, dataset, unreadable)
+    if stored and not parts.exists():
+        return stored
+    what = f"{dataset.about.name} with {encoder.name}"
+    with store.locked(parts, what):
+        stored, why = _stored(path, header, dataset, unreadable)  # another process may have finished it
+        if why:
+            _refuse_others(path, header["fingerprint"], read_in=True)
+            print(f"encoding {what}: {why}; {_saving(dataset.pairs)}")
+            with import_module(engine).engine(encoder, workers) as encode:
+                shards.assemble(path, parts, header, dataset, encoder, encode, unreadable)
+        shutil.rmtree(parts)
+    return stored or _load(path)
 
 
-def load(dataset, encoder, n_pairs=None):
-    """Features stored by an earlier `extract`, without loading any model.
+def load(dataset, encoder, n_pairs=None, check=False):
+    """Features stored by an earlier `extract` or `read`, without loading any model: opened, not read.
 
     Parameters
     ----------
@@ -119,6 +149,8 @@ def load(dataset, encoder, n_pairs=None):
         Names, as `extract` had them.
     n_pairs : int, optional
         As `extract` had it.
+    check : bool
+        Compare every byte with the digest, as `extract` does. Files below 64 MB are compared anyway.
 
     Returns
     -------
@@ -134,25 +166,94 @@ def load(dataset, encoder, n_pairs=None):
     path = _path(datasets.stored_name(dataset, n_pairs), encoder)
     if not path.is_file():
         raise FileNotFoundError(f"no features of {dataset} by {encoder} at {path}; run notebook 01 or features.extract")
-    try:
-        with safe_open(path, "np") as stored:
-            header, arrays = _read_header(stored), {name: stored.get_tensor(name) for name in ARRAYS}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is cut short or not a feature file ({error})") from error
-    if header.pop("digest", None) != _digest(arrays, header):
-        raise ValueError(f"{path} is damaged: its digest does not match its content")
-    table = path.with_name("pairs.parquet")
-    try:
-        pairs, about = _read_pairs(table)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{table} is missing or damaged ({error})") from error
-    if pairs.attrs["fingerprint"] != header["fingerprint"]:
-        raise ValueError(f"{table} belongs to another version of the dataset than {path.name}")
-    return Features(**arrays, pairs=pairs, about=about, encoder=encoder)
+    return _load(path, check)
+
+
+def read(
+    path,
+    dataset,
+    encoder,
+    label="label",
+    domain="natural",
+    *,
+    image=None,
+    text=None,
+    group=None,
+    separator=None,
+    least=1,
+):
+    """Store embeddings that you already have, so that `load` and every notebook from 02 on find them.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV or parquet with the columns `img_emb_0`, ..., `text_emb_0`, ..., `split` and label columns, one row a pair
+        (the layout of the source paper's code); or npz with `image` and `text`, both of shape (n, d), and one array of
+        length n for each further column.
+    dataset, encoder : str
+        What to call them; `extract` and `load` take the same names.
+    label : str or list of str
+        The column with the class; or the 0/1 columns of a multilabel task, where missing counts as 0 and rows with a
+        -1 (uncertain) are left out, as published.
+    domain : {"natural", "medical"}
+    image, text, group : str, optional
+        Columns with the image's name or path, its text, and what must not straddle splits; by default those named so.
+    separator : str, optional
+        What stands between the labels where one cell holds several, such as the answers ", " of DAQUAR: multilabel.
+    least : int
+        With `separator`, labels of fewer test rows are left out, and rows that then have none (DAQUAR: 100).
+
+    Returns
+    -------
+    Features
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column is missing, a number is not finite, widths differ, a split or label is not valid (says which row),
+        or the dataset's folder holds features of other pairs, or features that were encoded here.
+    """
+    columns = {"image": image, "text": text, "group": group}
+    path, target = Path(path), _path(datasets.stored_name(dataset), encoder)
+    arrays, pairs, about = given.load(path, target.parent.name, label, domain, separator, least, columns)
+    named = pairs.assign(image=pairs["image"].map(str.encode))  # names of images that need not be here
+    header = {
+        "encoder": target.stem,
+        "dataset": about.name,
+        "fingerprint": fingerprint(Dataset(named, about)),
+        "normalisation": "l2",
+        "origin": f"{path.name} (sha256 {given.digest(path)})",
+        "skipped": 0,
+    }
+    if "origin" not in (store.header(target) or {"origin": None}):
+        raise ValueError(f"{target} was encoded here, not read in; remove it, or give the dataset another name")
+    _refuse_others(target, header["fingerprint"])
+    parts = target.with_suffix(".parts")
+    with store.locked(parts, f"{about.name} with {target.stem}"):
+        store.write_table(target.with_name(store.TABLE), parts, Dataset(pairs, about), header["fingerprint"])
+        store.save_file(target, parts, header, {name: (array.shape, [array]) for name, array in arrays.items()})
+        shutil.rmtree(parts)
+    return _load(target)
 
 
 def _path(dataset, encoder):
+    encoder = encoders.stored_name(encoder) if ":" in encoder else encoder  # features read in may have any name
     return paths.features(dataset) / f"{encoder}.safetensors"
+
+
+def _load(path, check=False):
+    header, arrays = store.open_file(path, check)
+    table = path.with_name(store.TABLE)
+    pairs = store.read_table(table, columns=[])
+    if pairs.attrs["fingerprint"] != header["fingerprint"] or len(pairs) != len(arrays["image_index"]):
+        raise ValueError(f"{table} belongs to another version of the dataset than {path.name}")
+    loaded = object.__new__(_Loaded)
+    vars(loaded).update(arrays, about=pairs.attrs["about"], encoder=path.stem, table=table)
+    if check or path.stat().st_size < store.SMALL:
+        loaded.pairs  # noqa: B018
+    return loaded
 
 
 def _header(dataset, encoder):
@@ -161,6 +262,7 @@ def _header(dataset, encoder):
         "encoder": encoder.name,
         "checkpoint": encoder.checkpoint,
         "preprocessing": hashlib.sha256(encoder.preprocessing.encode()).hexdigest()[:16],
+        "precision": encoder.precision,
         "normalisation": "l2",
         "dataset": dataset.about.name,
         "fingerprint": fingerprint(dataset),
@@ -168,89 +270,43 @@ def _header(dataset, encoder):
     }
 
 
-def _stored_header(path):
-    try:
-        with safe_open(path, "np") as stored:
-            return _read_header(stored)
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError, ValueError):
-        return {}
-
-
-def _read_header(stored):
-    # One entry: safetensors writes several in any order, and equal features must be equal files.
-    return json.loads((stored.metadata() or {}).get("gaplib", "{}"))
-
-
-def _difference(stored, header):
-    """Why the stored features will not do, or None."""
+def _stored(path, header, dataset, unreadable):
+    """What is stored, and None; or None, and why it will not do."""
+    stored = store.header(path)
     if stored is None:
-        return "nothing stored yet"
-    changed = [key for key in header if stored.get(key) != header[key]]
-    return f"the stored features have another {', '.join(changed)}" if changed else None
-
-
-def _encode(dataset, encoder):
-    pairs, about = dataset
-    image_index, images = pd.factorize(pairs["image"])
-    text_index, texts = pd.factorize(pairs["text"])
-    first = pd.Series(image_index).drop_duplicates().index
-
-    def decode(start):
-        return [
-            open_image(image, about.root, f"dataset {about.name!r}, row {row}")
-            for row, image in zip(first[start : start + CHUNK], images[start : start + CHUNK], strict=True)
-        ]
-
-    rows = {"image": [], "text": []}
-    with tqdm(total=len(images) + len(texts), desc=f"{about.name} x {encoder.name}", unit="item", leave=False) as bar:
-        for kind, n, encode in (
-            ("image", len(images), lambda start: encoder.encode_images(decode(start))),
-            ("text", len(texts), lambda start: encoder.encode_texts(texts[start : start + CHUNK])),
-        ):
-            for start in range(0, n, CHUNK):
-                rows[kind].append(encode(start))
-                bar.update(len(rows[kind][-1]))
-    index = {"image_index": image_index.astype(np.int64), "text_index": text_index.astype(np.int64)}
-    return {kind: np.concatenate(parts) for kind, parts in rows.items()} | index
-
-
-def _digest(arrays, header):
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in ARRAYS:
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()
-
-
-def _write(path, arrays, header, dataset):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _atomically(path.with_name("pairs.parquet"), lambda to: _write_pairs(dataset, header["fingerprint"], to))
-    full = json.dumps(header | {"digest": _digest(arrays, header)}, sort_keys=True)
-    _atomically(path, lambda to: save_file(arrays, to, metadata={"gaplib": full}))
-
-
-def _atomically(path, write):
-    """Write to a temporary neighbour and move it into place, so that a reader sees the whole file or none."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
+        return None, "nothing stored yet"
+    if changed := [key for key in header if stored.get(key) != header[key]]:
+        return None, f"the stored features have another {', '.join(changed)}"
+    if stored["skipped"] and unreadable == "stop":
+        return None, f"the stored features leave out {stored['skipped']} pairs whose images cannot be read"
     try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        store.open_file(path, check=True)
+    except ValueError as error:
+        return None, str(error)
+    try:
+        loaded = _load(path)
+        loaded.pairs  # noqa: B018
+    except ValueError as error:
+        if stored["skipped"]:
+            return None, str(error)
+        print(f"{error}; writing it again")
+        store.write_table(path.with_name(store.TABLE), path.parent, dataset, header["fingerprint"])
+        loaded = _load(path)
+    return loaded, None
 
 
-def _write_pairs(dataset, digest, to):
-    pairs, about = dataset
-    short = pairs["image"].map(lambda i: hashlib.sha256(i).hexdigest()[:16] if isinstance(i, bytes) else i)
-    table = pairs.assign(image=short)
-    table.attrs = {"about": vars(about) | {"root": str(about.root or "")}, "fingerprint": digest}
-    table.to_parquet(to, write_page_checksum=True)
+def _refuse_others(path, fingerprint, read_in=False):
+    """Raise if the folder holds features (only those that were read in, if so asked) that go with other pairs."""
+    for other in path.parent.glob("*.safetensors"):
+        header = store.header(other)
+        if other != path and header.get("fingerprint") != fingerprint and ("origin" in header or not read_in):
+            raise ValueError(
+                f"{other} goes with other pairs than these, and one folder holds features of the same pairs: give the "
+                "dataset another name, or remove that file"
+            )
 
 
-def _read_pairs(path):
-    pairs = pd.read_parquet(path, page_checksum_verification=True)
-    about = About(**pairs.attrs["about"])
-    return pairs, replace(about, labels=tuple(about.labels), root=Path(about.root) if about.root else None)
+def _saving(pairs):
+    images, texts = pairs["image"].nunique(), pairs["text"].nunique()
+    saved = 1 - (images + texts) / (2 * len(pairs))
+    return f"{len(pairs):,} pairs of {images:,} distinct images and {texts:,} distinct texts, {saved:.0%} saved"
