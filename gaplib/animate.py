@@ -37,7 +37,7 @@ def umap_by_lambda(table, path):
     fig, axes = plt.subplots(1, len(views), squeeze=False, figsize=(style.WIDE, style.WIDE / max(len(views), 2) + 0.8))
     n, seed = table.groupby("dataset")["pair"].nunique().max(), table["seed"].iloc[0]
     _modalities(fig)
-    far = f"the farthest {2 * SHOWN:.0%} of the points may lie outside"
+    far = f"up to {400 * SHOWN:g} % of the points lie outside"
     _note(fig, f"One UMAP a panel, fitted over all lambdas at once, {n} pairs, seed {seed}; {far}. {LAMBDA}")
     pictures = []
     for place in np.linspace(0, len(lams) - 1, BETWEEN * (len(lams) - 1) + 1):
