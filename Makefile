@@ -42,13 +42,14 @@ ENCODED = $(addprefix $(LIB),paths.py names.py pairs.py images.py problems.py hu
 	requirements.lock $(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
 MEASURED = $(addprefix $(LIB),rows.py cone.py isotropy.py gap.py overlap.py modulate.py)
 EXPLORER = $(addprefix $(LIB),explorer.py explorer.html lambdas.py project.py)
-FIGURES = cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity controls verdicts published learned-lambda
+FIGURES = umap-by-lambda.gif $(addsuffix .png,cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity controls \
+	verdicts published learned-lambda)
 
 build/%/01-cache-features.ipynb: notebooks/01-cache-features.ipynb notebooks/studies/%.yaml $(ENCODED) | .venv/stamp \
 		build/%/00-start-here.ipynb
 	$(RUN) $<
 # The part after | only keeps two notebooks from running at once under `make -j`.
-build/%/02-see-the-cone.ipynb: notebooks/02-see-the-cone.ipynb build/%/01-cache-features.ipynb $(MEASURED) gaplib/project.py
+build/%/02-see-the-cone.ipynb: notebooks/02-see-the-cone.ipynb build/%/01-cache-features.ipynb $(MEASURED) $(EXPLORER)
 	$(RUN) $<
 build/%/03-measure-the-gap.ipynb: notebooks/03-measure-the-gap.ipynb build/%/01-cache-features.ipynb $(MEASURED) \
 		| build/%/02-see-the-cone.ipynb
@@ -61,14 +62,14 @@ build/%/05-ask-when-lambda-matters.ipynb: notebooks/05-ask-when-lambda-matters.i
 	$(RUN) $<
 build/%/00-start-here.ipynb: notebooks/00-start-here.ipynb $(MEASURED) $(EXPLORER) $(ENCODED) | .venv/stamp
 	$(RUN) $<
-build/%/06-make-figures.ipynb $(foreach name,$(FIGURES),figures/%/$(name).png): notebooks/06-make-figures.ipynb \
+build/%/06-make-figures.ipynb $(addprefix figures/%/,$(FIGURES)): notebooks/06-make-figures.ipynb \
 		build/%/02-see-the-cone.ipynb build/%/03-measure-the-gap.ipynb build/%/04-sweep-lambda.ipynb \
-		build/%/05-ask-when-lambda-matters.ipynb gaplib/style.py gaplib/plots.py gaplib/curves.py
+		build/%/05-ask-when-lambda-matters.ipynb $(addprefix $(LIB),style.py plots.py curves.py animate.py)
 	$(RUN) $<
 notebooks/studies/%.yaml: | .venv/stamp # reached only when there is no such study: says so
 	$(RUN)
 
-figures: build/$(STUDY)/00-start-here.ipynb $(foreach name,$(FIGURES),figures/$(STUDY)/$(name).png) ## every figure of the study, into figures/STUDY
+figures: build/$(STUDY)/00-start-here.ipynb $(addprefix figures/$(STUDY)/,$(FIGURES)) ## every figure of the study, into figures/STUDY
 	@echo "figures/$(STUDY) is up to date"
 
 LESSONS = $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/lessons/*.ipynb))
@@ -81,7 +82,7 @@ BOOK = build/$(STUDY)/book
 book: $(BOOK)/index.html ## all notebooks and lessons as a site to read offline, into build/STUDY/book
 	@echo "$(BOOK)/index.html is up to date"
 $(BOOK)/index.html: $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/[0-9]*.ipynb)) $(LESSONS) \
-		$(foreach name,$(FIGURES),figures/$(STUDY)/$(name).png) $(wildcard docs/*.*)
+		$(addprefix figures/$(STUDY)/,$(FIGURES)) $(wildcard docs/*.*)
 	@rm -rf $(BOOK)
 	@$(PY) -m sphinx -q -W -c docs build/$(STUDY) $(BOOK)
 
@@ -112,7 +113,7 @@ $(TRAINED): train-%: .venv/stamp
 	$(PY) -m gaplib.train $*
 
 gallery: figures ## the README's pictures, from the study's figures
-	$(PY) -m gaplib.style figures/$(STUDY) docs/images cones-umap cones-sphere auc-by-lambda
+	$(PY) -m gaplib.style figures/$(STUDY) docs/images umap-by-lambda.gif auc-by-lambda.png
 
 clean: ## remove everything made: build, figures, features, results (not .venv)
 	rm -rf build figures data/features data/results

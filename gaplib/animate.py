@@ -14,6 +14,7 @@ from gaplib.plots import LAMBDA, _modalities, _note
 BETWEEN = 4  # frames a step of lambda
 FRAME, REST = 80, 900  # milliseconds, of a frame and of the first and last one
 DPI = 110
+COLUMNS = 4
 SHOWN = 0.01  # of the points may lie outside the panel, to each side
 
 
@@ -34,14 +35,18 @@ def umap_by_lambda(table, path):
     """
     views = {name: _frames(view) for name, view in table.groupby("dataset", sort=False)}
     lams = np.sort(table["lam"].unique())
-    fig, axes = plt.subplots(1, len(views), squeeze=False, figsize=(style.WIDE, style.WIDE / max(len(views), 2) + 0.8))
+    columns = min(len(views), COLUMNS)
+    lines, side = -(-len(views) // columns), style.WIDE / max(columns, 2)
+    fig, axes = plt.subplots(lines, columns, squeeze=False, figsize=(style.WIDE, lines * (side + 0.2) + 0.6))
+    for ax in axes.flat[len(views) :]:
+        ax.set_axis_off()
     n, seed = table.groupby("dataset")["pair"].nunique().max(), table["seed"].iloc[0]
     _modalities(fig)
     far = f"up to {400 * SHOWN:g} % of the points lie outside"
     _note(fig, f"One UMAP a panel, fitted over all lambdas at once, {n} pairs, seed {seed}; {far}. {LAMBDA}")
     pictures = []
     for place in np.linspace(0, len(lams) - 1, BETWEEN * (len(lams) - 1) + 1):
-        for ax, (dataset, view) in zip(axes[0], views.items(), strict=True):
+        for ax, (dataset, view) in zip(axes.flat, views.items(), strict=False):
             _panel(ax, view, place)
             ax.set_title(f"{dataset}\n{table.loc[table['dataset'] == dataset, 'encoder'].iloc[0]}")
         fig.suptitle(f"lambda = {np.interp(place, range(len(lams)), lams):.2f}", x=0.02, ha="left", size=9)

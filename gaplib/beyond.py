@@ -12,6 +12,12 @@ from gaplib.rows import check
 from gaplib.scores import auc, metrics
 from gaplib.sweep import check_labels, split_rows
 
+__all__ = ["learn_lambda", "retrieval", "zero_shot"]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
 
 def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, training=None):
     """Train lambda itself together with the linear early-fusion probe, by gradient through the closed form.

@@ -12,6 +12,23 @@ import pandas as pd
 from gaplib import rows
 from gaplib.isotropy import effective_rank, iso_score, participation_ratio, uniformity
 
+__all__ = [
+    "cone_angle",
+    "effective_rank",
+    "iso_score",
+    "mean_cosine",
+    "mean_resultant_length",
+    "participation_ratio",
+    "spherical_variance",
+    "summary",
+    "uniformity",
+    "vmf_kappa",
+]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
 
 def mean_cosine(x):
     """Mean cosine between two different rows, mean over i != j of x_i . x_j = (|sum x|^2 - n) / (n (n - 1)).

@@ -21,6 +21,13 @@ import numpy as np
 from gaplib import hub, loaders, paths
 from gaplib.names import pick
 
+__all__ = ["REGISTRY", "Encoder", "domain", "load", "stored_name"]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
+
 BATCH = 64
 
 

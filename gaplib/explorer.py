@@ -20,6 +20,13 @@ from gaplib import modulate, project, rows
 from gaplib.lambdas import by_lambda
 from gaplib.pairs import label_columns, open_image
 
+__all__ = ["Explorer", "explore"]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
+
 PAGE = Path(__file__).with_name("explorer.html")
 STEP = 0.005
 LAMS = np.round(np.arange(-0.5, 1.5 + STEP / 2, STEP), 3)

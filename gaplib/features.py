@@ -7,7 +7,8 @@ between the header and what is asked for encodes anew, with one line that says w
 
 import hashlib
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from html import escape
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +20,18 @@ from gaplib import datasets, encoders, given, paths, shards, store
 from gaplib.names import pick
 from gaplib.pairs import SPLITS, About, Dataset, fingerprint, sample, sampled_name, targets, validate
 
+__all__ = ["Features", "extract", "load", "read"]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
+
 PACKAGES = ("torch", "transformers", "open_clip_torch", "timm", "pillow")  # that an embedding may depend on
 ENGINES = {"local": "gaplib.forward", "ray": "gaplib.cluster"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Features:
     """Embeddings of the pairs of one dataset by one encoder.
 
@@ -41,13 +49,22 @@ class Features:
     encoder : str
     """
 
-    image: np.ndarray = field(repr=False)
-    text: np.ndarray = field(repr=False)
-    image_index: np.ndarray = field(repr=False)
-    text_index: np.ndarray = field(repr=False)
-    pairs: pd.DataFrame = field(repr=False)
-    about: About = field(repr=False)
+    image: np.ndarray
+    text: np.ndarray
+    image_index: np.ndarray
+    text_index: np.ndarray
+    pairs: pd.DataFrame
+    about: About
     encoder: str
+
+    def __repr__(self):
+        sizes = f"{len(self.image_index):,} pairs of {len(self.image):,} images and {len(self.text):,} texts"
+        return f"Features({self.about.name} by {self.encoder}: {sizes}, {self.image.shape[1]} wide)"
+
+    def _repr_html_(self):
+        about = {"domain": self.about.domain, "task": self.about.task, "labels": ", ".join(self.about.labels)}
+        splits = self.pairs["split"].value_counts().reindex(SPLITS, fill_value=0).to_dict()
+        return f"<p>{escape(repr(self))}</p>{pd.Series(about | splits).to_frame('').to_html(header=False)}"
 
     def paired(self, split=None):
         """Image and text embeddings, one row a pair, of one split or of all pairs."""

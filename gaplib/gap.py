@@ -13,6 +13,25 @@ import pandas as pd
 from gaplib import rows
 from gaplib.overlap import frechet_distance, linear_separability, mmd, neighbour_mixing
 
+__all__ = [
+    "alignment",
+    "centroid_distance",
+    "frechet_distance",
+    "gap_vector",
+    "linear_separability",
+    "mmd",
+    "neighbour_mixing",
+    "paired_cosine",
+    "paired_distance",
+    "recall_at_k",
+    "relative_gap",
+    "summary",
+]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
 
 def gap_vector(image, text):
     """Displacement from the text centroid to the image centroid, mean(image) - mean(text).

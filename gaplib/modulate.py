@@ -14,6 +14,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from gaplib import gap as measures
 from gaplib import rows
 
+__all__ = ["LambdaShift", "centre", "drop_gap_dims", "liang_shift", "realign", "shift", "shifted_norms"]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
 
 def shift(image, text, lam, gap=None):
     """The lambda shift: both clouds moved towards each other, then put back on the unit sphere.

@@ -69,7 +69,8 @@ def save(fig, name, folder):
 
 
 def main():
-    """Copy figures, scaled to a web page's width: `python -m gaplib.style FROM TO NAME ...`."""
+    """Copy figures, still ones scaled to a web page's width: `python -m gaplib.style FROM TO NAME ...`."""
+    import shutil
     import sys
 
     from PIL import Image
@@ -77,9 +78,12 @@ def main():
     source, target, *names = sys.argv[1:]
     Path(target).mkdir(parents=True, exist_ok=True)
     for name in names:
-        with Image.open(Path(source) / f"{name}.png") as figure:
+        if name.endswith(".gif"):
+            shutil.copy(Path(source) / name, target)
+            continue
+        with Image.open(Path(source) / name) as figure:
             figure.thumbnail((1400, 2000))
-            figure.convert("RGB").quantize(256).save(Path(target) / f"{name}.png", optimize=True)
+            figure.convert("RGB").quantize(256).save(Path(target) / name, optimize=True)
 
 
 if __name__ == "__main__":

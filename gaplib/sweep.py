@@ -19,8 +19,11 @@ from gaplib.verdicts import compare, contrasts
 
 __all__ = [
     "CELL",
+    "FUSIONS",
+    "LAMS",
     "PROTOCOLS",
     "PUBLISHED",
+    "SEEDS",
     "Sweep",
     "auc",
     "choose",
@@ -31,6 +34,11 @@ __all__ = [
     "sensitivity",
     "sweep",
 ]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
 
 LAMS = tuple(np.round(np.linspace(0, 1, 11), 1).tolist())
 SEEDS = (42, 43, 44, 45, 46)

@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 import pytest
+from made import sphere
 
 from gaplib.features import Features
 from gaplib.pairs import About
@@ -25,12 +26,6 @@ def root(tmp_path, monkeypatch):
     """An empty folder for what is made."""
     monkeypatch.setenv("GAPLIB_ROOT", str(tmp_path))
     return tmp_path
-
-
-def sphere(rng, n, d, mean):
-    """Rows of unit norm around a direction."""
-    x = rng.normal(size=(n, d)) / np.sqrt(d) + mean
-    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture

@@ -101,3 +101,9 @@ def test_missing_features(root):
 
 def test_repr_is_short(root, dataset):
     assert len(repr(features.extract(dataset, Counting()))) < 200
+
+
+def test_features_show_themselves(make_features):
+    features = make_features("binary")
+    assert repr(features) == "Features(made by made-encoder: 600 pairs of 600 images and 600 texts, 16 wide)"
+    assert all(f"<td>{value}</td>" in features._repr_html_() for value in ("binary", "a, b", 300, 150))

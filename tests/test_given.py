@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import sphere
 from counting import Counting
+from made import sphere
 from PIL import Image
 
 from gaplib import features, sweep

@@ -1,5 +1,6 @@
 """The house itself: requirements agree, imports stay light, committed things stay within their bounds."""
 
+import importlib
 import json
 import re
 import socket
@@ -45,6 +46,16 @@ import gaplib, gaplib.cone, gaplib.gap, gaplib.modulate, gaplib.project, gaplib.
 print(*(module for module in ("torch", "open_clip", "transformers", "umap") if module in sys.modules))
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["beyond", "cone", "datasets", "encoders", "explorer", "features", "gap", "modulate", "sweep"]
+)
+def test_tab_completion_shows_a_small_documented_surface(name):
+    module = importlib.import_module(f"gaplib.{name}")
+    assert sorted(dir(module)) == sorted(module.__all__) and len(dir(module)) <= 18
+    for thing in (getattr(module, public) for public in dir(module)):
+        assert thing.__doc__ and len(thing.__doc__) > 40 if callable(thing) else isinstance(thing, (dict, tuple, list))
 
 
 def test_no_test_and_no_kernel_reaches_the_network():

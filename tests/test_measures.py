@@ -6,10 +6,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from conftest import sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from made import sphere
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist, pdist
 from scipy.special import ive

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import sphere
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made import sphere
 from scipy.stats import special_ortho_group
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression

@@ -22,6 +22,13 @@ from gaplib.names import pick
 from gaplib.pairs import sample, sampled_name, validate
 from phantoms import cxr, derm
 
+__all__ = ["REGISTRY", "load", "stored_name"]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
+
 REGISTRY = {
     "clipart": clipart.load,
     "phantom-cxr": cxr.load,

@@ -41,9 +41,27 @@ def test_every_figure_is_there_and_not_empty(root, name):
     assert b"/CIDFontType2" in (folder / f"{name}.pdf").read_bytes()  # TrueType, so that text stays text
 
 
+def test_the_umap_moves(root):
+    folder = root / "figures" / "smoke"
+    with Image.open(folder / "umap-by-lambda.gif") as gif:
+        assert gif.n_frames == 40
+    assert "<canvas" in (folder / "umap-by-lambda.html").read_text()
+
+
 def test_results_are_tidy(root):
     results = {p.stem: pd.read_parquet(p) for p in (root / "data" / "results" / "smoke").glob("*.parquet")}
-    assert {"cone", "umap", "sphere", "cosines", "gap", "measures", "sweep", "sensitivity", "fusion"} <= set(results)
+    assert {
+        "cone",
+        "umap",
+        "umap_by_lambda",
+        "sphere",
+        "cosines",
+        "gap",
+        "measures",
+        "sweep",
+        "sensitivity",
+        "fusion",
+    } <= set(results)
     assert {"contrasts", "claims", "learned_path", "learned", "beyond"} <= set(results)
     assert results["sweep"]["value"].notna().all()
     distance = (
