@@ -13,6 +13,7 @@ length. torch and the model libraries are imported when one is loaded.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,6 +110,11 @@ class Encoder:
 
     def __repr__(self):
         return f"Encoder({self.spec!r}, {self.checkpoint}, {self.dim} wide, {self.precision} on {self.device})"
+
+    def _repr_html_(self):
+        facts = {"width": self.dim, "checkpoint": self.checkpoint, "tokens": self.context, "precision": self.precision}
+        rows = "".join(f"<tr><th>{what}</th><td>{escape(str(fact))}</td></tr>" for what, fact in facts.items())
+        return f"<p>{escape(repr(self))}</p><table>{rows}</table>"
 
     @property
     def device(self):
