@@ -86,7 +86,8 @@ def _encode(ray, encoder, workers, items, todo, batch):
     have = ray.cluster_resources()
     gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 1))
     workers = workers or gpus or max(1, cores // CORES)
-    share = cores // workers or cores / workers
+    need = min(1, gpus / workers)  # of a GPU, by each
+    share = next((s for s in range(cores, 0, -1) if _places(ray, s, need) >= workers), cores / workers)
     tasks = [
         {"start": start, "values": list(items.values[start:stop]), "rows": list(items.rows[start:stop])}
         for _, start, stop in todo
@@ -99,9 +100,18 @@ def _encode(ray, encoder, workers, items, todo, batch):
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=share,
-        num_gpus=min(1, gpus / workers) or None,
+        num_gpus=need or None,
     )
     shards = {shard.start: shard for shard in todo}
     for row in tqdm(done.iter_rows(), f"{items.about.name} x {encoder.name}", len(todo), unit="shard", leave=False):
         rows = np.frombuffer(row["rows"], np.float32).reshape(-1, encoder.dim)
         yield shards[row["start"]], rows, json.loads(row["note"])
+
+
+def _places(ray, share, need):
+    """How many actors of so many cores, and so much of a GPU, find room, each on one machine."""
+    have = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(
+        min(int(node.get("CPU", 0) // share), round(node.get("GPU", 0) / need) if need else int(node.get("CPU", 0)))
+        for node in have
+    )

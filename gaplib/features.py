@@ -153,7 +153,7 @@ def extract(dataset, encoder, n_pairs=None, device="auto", *, engine="local", wo
             print(f"encoding {what}: {why}; {_saving(dataset.pairs)}")
             with import_module(engine).engine(encoder, workers) as encode:
                 shards.assemble(path, parts, header, dataset, encoder, encode, unreadable)
-        shutil.rmtree(parts)
+        shutil.rmtree(parts, ignore_errors=True)  # a network disk keeps the open lock until it is closed
     return stored or _load(path)
 
 
@@ -251,7 +251,7 @@ def read(
     with store.locked(parts, f"{about.name} with {target.stem}"):
         store.write_table(target.with_name(store.TABLE), parts, Dataset(pairs, about), header["fingerprint"])
         store.save_file(target, parts, header, {name: (array.shape, [array]) for name, array in arrays.items()})
-        shutil.rmtree(parts)
+        shutil.rmtree(parts, ignore_errors=True)  # a network disk keeps the open lock until it is closed
     return _load(target)
 
 

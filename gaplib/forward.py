@@ -4,6 +4,7 @@ Worker processes decode and preprocess the next images while the model embeds th
 shard go in order of length, for some towers are spared the padding that no text of a batch needs.
 """
 
+import errno
 import os
 import sys
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from gaplib.pairs import open_image
 
 BATCH = {"cpu": 32, "cuda": 512}  # to begin with; halved until it fits
 CHUNK = 32  # images that a worker hands over at a time, in shared memory
+TROUBLE = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}  # not the image's fault
 FEW = 64  # images that are decoded before worker processes would have started
 
 
@@ -74,8 +76,9 @@ def encode(encoder, workers, items, todo, batch=None):
 
 
 def _out_of_memory(error):
-    said = str(error)  # on a CPU it is no error of its own
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "allocate memory" in said or "not enough memory" in said
+    # On a CPU, and where a library asks for the memory itself, it is no error of its own.
+    words = ("out of memory", "allocate memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _pass(encoder, items, todo, batch, workers, device, bar):
@@ -92,9 +95,11 @@ def _pass(encoder, items, todo, batch, workers, device, bar):
         for start in range(0, len(order), batch):
             stop = min(start + batch, len(order))
             parts = [next(chunks) for _ in range(start, stop, chunk)]
+            if trouble := [part for part, _ in parts if isinstance(part, OSError)]:
+                raise trouble[0]
             bad += [failure for _, failures in parts for failure in failures]
             if inputs := [part for part, _ in parts if part is not None]:
-                outputs.append(_embed(tower, torch.cat(inputs), device))
+                outputs.append(_embed(tower, inputs, device))
             bar.update(stop - start)
         raw = torch.cat(outputs).cpu().numpy() if outputs else np.empty((0, encoder.dim), np.float32)
         if items.kind == "text":
@@ -104,7 +109,8 @@ def _pass(encoder, items, todo, batch, workers, device, bar):
 
 @torch.inference_mode()
 def _embed(tower, inputs, device):
-    return tower(inputs.to(device, non_blocking=True)).float()
+    # Each part by itself: joined first, they would no longer lie in pinned memory.
+    return tower(torch.cat([part.to(device, non_blocking=True) for part in inputs])).float()
 
 
 def _normalise(raw, encoder, items, shard, bad):
@@ -129,7 +135,7 @@ class _Chunks:
         return len(self.places)
 
     def __getitem__(self, i):
-        """The model's input (None: nothing of it can be read), and what cannot be read."""
+        """The model's input (None: nothing of it can be read; OSError: the machine failed), and what cannot be read."""
         kind, values, rows, about = self.items.at(self.places[i])
         if kind == "text":
             return self.prepare(list(values)), []
@@ -138,6 +144,9 @@ class _Chunks:
             try:
                 images.append(open_image(value, about.root, f"dataset {about.name!r}, row {row}"))
             except ValueError as error:
+                cause = error.__cause__
+                if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in TROUBLE:
+                    return OSError(f"{error}: the disk or the memory failed, not the image; run it again"), []
                 failures.append((int(row), str(error)))
         return self.prepare(images) if images else None, failures
 

@@ -146,7 +146,10 @@ def _pairs(path, table, columns):
 
     image = column("image", table.index.astype(str).to_series(table.index))
     text = column("text", pd.Series("", table.index))
-    return pd.DataFrame({"image": image, "text": text, "split": split, "group": column("group", image)})
+    pairs = pd.DataFrame({"image": image, "text": text, "split": split, "group": column("group", image)})
+    if torn := int((pairs.groupby("group")["split"].nunique() > 1).sum()):
+        print(f"{path}: {torn:,} groups are in more than one split: test rows are not independent of training rows")
+    return pairs
 
 
 def _labels(path, table, label, split, separator, least):

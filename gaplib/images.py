@@ -32,7 +32,9 @@ def open_image(image, root=None, where="image"):
             upright = ImageOps.exif_transpose(opened)
             if 0 in upright.size:
                 raise ValueError("it has no pixels")
-            if upright.mode.startswith("I;16"):  # PIL clips 16-bit grey to its lowest 256 levels
+            if upright.mode == "F" or (upright.mode == "I" and not _sixteen_bit(*upright.getextrema())):
+                raise ValueError("its grey levels are neither of 8 nor of 16 bits; save it as one of them")
+            if upright.mode.startswith("I"):  # PIL clips 16-bit grey to its lowest 256 levels
                 upright = Image.fromarray((np.asarray(upright) / 257).astype(np.uint8))
             if "A" in upright.getbands() or "transparency" in upright.info:
                 upright = upright.convert("RGBA")
@@ -40,6 +42,10 @@ def open_image(image, root=None, where="image"):
             return upright.convert("RGB")
     except Exception as error:  # on damaged files PIL raises nearly anything
         raise ValueError(f"{where}: {named(image)} is not a readable image ({error})") from error
+
+
+def _sixteen_bit(low, high):
+    return low >= 0 and high < 2**16
 
 
 def _source(image, root):

@@ -21,7 +21,10 @@ KEYS = {
     "seeds": "of the probes",
     "n_pairs": "pairs to use of each dataset, or null for all",
     "protocols": "of gaplib.sweep",
+    "unreadable": "what to do with images that cannot be read: stop, or skip their pairs",
+    "engine": "what encodes: local, or ray for many GPUs or machines",
 }
+SINGLE = ("n_pairs", "unreadable", "engine")  # keys whose value is no list
 
 
 def load(name):
@@ -56,8 +59,9 @@ def load(name):
         raise ValueError(f"study {name!r}: {path.name} must hold `key: value` lines, one each of {', '.join(KEYS)}")
     for key in parameters:
         pick(KEYS, key, f"key in study {name!r}:")
-        if key != "n_pairs" and not (isinstance(parameters[key], list) and parameters[key]):
-            raise ValueError(f"study {name!r}: {key} must be a list, such as [a, b], got {parameters[key]!r}")
+        value = parameters[key]
+        if key not in SINGLE and not (isinstance(value, list) and value):
+            raise ValueError(f"study {name!r}: {key} must be a list, such as [a, b], got {value!r}")
     if not {0, 1} <= set(parameters.get("lambdas", (0, 1))):
         raise ValueError(f"study {name!r}: lambdas must hold 0 and 1, which the verdicts compare with")
     return parameters

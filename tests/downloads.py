@@ -156,6 +156,7 @@ def _daquar(folder, rng):
             answers += ["garbage_bin"] * (row % 10 == 0)
             article = ("in the", "in", "on the")[row % 3]
             lines += [f"what is left of thing {row % 25} {article} image{image} ?", ", ".join(answers)]
+        lines += [f"what is behind thing 1 in the image{first} ?", "garbage_bin"]  # no frequent answer
         _write(folder / f"qa.894.raw.{part}.txt", lines)
     for image in range(1, 51):
         _draw(folder / "nyu_depth_images" / f"image{image}.png", rng)

@@ -176,8 +176,9 @@ def test_mimic_cxr_with_unpacked_tables_and_reports_apart(copy):
 
 
 def test_daquar(here):
-    pairs, about = datasets.load("daquar")
-    lines = (here / "daquar" / "qa.894.raw.test.txt").read_text().splitlines()
+    with pytest.warns(UserWarning, match="'daquar': 2 of 202 rows are left out: they have none of the frequent"):
+        pairs, about = datasets.load("daquar")
+    lines = (here / "daquar" / "qa.894.raw.test.txt").read_text().splitlines()[:-2]
     test, published = pairs[pairs["split"] == "test"], datasets.load("daquar:published").pairs
     assert about.labels == ("2", "chair", "table")  # garbage_bin has 12 test rows
     assert list(published["text"][published["split"] == "test"]) == lines[::2]

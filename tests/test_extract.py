@@ -1,5 +1,6 @@
 """Extraction that survives: kills, damage, a full disk, a crowded memory, unreadable images, company."""
 
+import errno
 import multiprocessing
 import os
 import random
@@ -234,9 +235,16 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_size_is_remembered(dataset,
 
 
 @pytest.mark.parametrize(
-    "said", ["DefaultCPUAllocator: can't allocate memory", "not enough memory: you tried", "other"]
+    "said",
+    [
+        "DefaultCPUAllocator: can't allocate memory",
+        "not enough memory: you tried",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate",
+        "other",
+    ],
 )
-def test_a_cpu_that_is_out_of_memory_says_so_in_words(dataset, said):
+def test_out_of_memory_is_told_by_its_words(dataset, said):
     encoder, tower, failed = Counting(), Counting().image_tower, []
 
     def failing(x):
@@ -308,3 +316,13 @@ def test_a_wrong_engine_or_policy_is_named(dataset):
         features.extract(dataset, Counting(), engine="rai")
     with pytest.raises(ValueError, match="unknown policy for unreadable images 'skp': did you mean 'skip'"):
         features.extract(dataset, Counting(), unreadable="skp")
+
+
+def test_a_machine_that_fails_does_not_make_an_image_unreadable(dataset, path, monkeypatch):
+    def failing(value, root, where):
+        raise ValueError(f"{where}: not readable") from OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(forward, "open_image", failing)
+    with pytest.raises(OSError, match="row 0: not readable: the disk or the memory failed, not the image"):
+        features.extract(dataset, Counting(), unreadable="skip")
+    assert not path.exists()

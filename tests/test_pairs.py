@@ -367,9 +367,17 @@ def test_16_bit_grey_keeps_its_range(tmp_path):
     ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
     (tmp_path / "deep.tif").write_bytes(_saved(Image.fromarray(ramp.astype(">u2")), "tiff"))
-    for name in ("deep.png", "deep.tif"):
+    (tmp_path / "deep.pgm").write_bytes(b"P5 8 8 65535\n" + ramp.astype(">u2").tobytes())
+    for name in ("deep.png", "deep.tif", "deep.pgm"):
         values = np.asarray(open_image(name, tmp_path))[..., 0]
         np.testing.assert_allclose(values, ramp / 257, atol=1)
+
+
+def test_grey_levels_that_are_neither_of_8_nor_of_16_bits_are_refused(tmp_path):
+    for levels in (np.linspace(0, 1, 64, dtype=np.float32), np.arange(-32, 32, dtype=np.int32)):
+        Image.fromarray(levels.reshape(8, 8)).save(tmp_path / "odd.tif")
+        with pytest.raises(ValueError, match="neither of 8 nor of 16 bits"):
+            open_image("odd.tif", tmp_path)
 
 
 def test_split_by_group_keeps_the_shares():

@@ -3,7 +3,7 @@
 Layout: the authors' page (Malinowski and Fritz 2014, arXiv 1410.0210): `qa.894.raw.train.txt` and
 `qa.894.raw.test.txt`, lines of question and answer in turn, several answers separated by commas, each question ending
 in the name of its image ("... in the image3 ?"); `nyu_depth_images/image3.png`. Train and test share no image.
-Labels are the answers with at least 100 test rows; a row may have none of them.
+Labels are the answers with at least 100 test rows; rows that have none of them are left out, as published.
 """
 
 import pandas as pd
@@ -60,7 +60,10 @@ def load(text="clean"):
     labels = told.columns[told[pairs["split"] == "test"].sum() >= LEAST]
     if labels.empty:
         raise ValueError(f"dataset 'daquar': no answer has {LEAST} test rows")
-    pairs = pairs[["image", "text", "split", "group"]].join(told[labels])
+    told = told[labels]
+    kept = told.any(axis=1)
+    downloaded.tell_left_out(SOURCE, kept, "they have none of the frequent answers")
+    pairs = pairs[["image", "text", "split", "group"]].join(told)[kept]
     return downloaded.dataset(SOURCE, pairs, "multilabel", labels, text=text)
 
 
