@@ -6,8 +6,8 @@ Both train the published probes on made features of a data set's size, the same 
 early. The loop is that of tests/plain.py, timed on one cell (one lambda, one seed), with the published four
 DataLoader processes and with none; the batched sweep is timed on all 55. Seconds include moving, scoring and, for the
 loop, its processes. Cost per epoch leaves out what does not repeat: it is the difference between runs of 1 and of N
-epochs. Heads with hidden units, more lambdas and `--large` take a tenth of the epochs, as is printed; ratios are always
-of equal epochs. `--large` adds the batched sweep alone at MIMIC-CXR's size, with its peak memory.
+epochs. Heads with hidden units and more lambdas take a tenth of the epochs, as is printed; ratios are always of equal
+epochs. `--large` adds the batched sweep alone at MIMIC-CXR's size, with its peak memory.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def main():
         by_lambdas(brset, fewer, device)
     if options.large:
         for device in devices:
-            large(fewer, device)
+            large(epochs, device)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.metrics import balanced_accuracy_score
 from tqdm import tqdm
 
 from gaplib import gap as measures
@@ -10,7 +11,7 @@ from gaplib import probe
 from gaplib.modulate import shift
 from gaplib.rows import check
 from gaplib.scores import auc, metrics
-from gaplib.sweep import check_labels, split_rows
+from gaplib.sweep import check_grid, check_labels, split_rows
 
 __all__ = ["learn_lambda", "retrieval", "zero_shot"]
 
@@ -46,7 +47,8 @@ def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, train
     ValueError
         As `sweep.sweep`, of splits and labels.
     """
-    training, about, rows = training or probe.Training(), features.about, split_rows(features, list(seeds))
+    _, seeds = check_grid((0, 1), seeds)
+    training, about, rows = training or probe.Training(), features.about, split_rows(features, seeds)
     columns = check_labels(features, rows)
     y = features.targets[:, columns] if about.task == "multilabel" else features.targets
     image, text = features.paired()
@@ -132,8 +134,9 @@ def zero_shot(features, prompts, lams):
     Returns
     -------
     DataFrame
-        dataset, encoder, lam, metric, value: "zero-shot accuracy", or for multilabel data, where classes do not exclude
-        each other, "zero-shot auc", the macro AUC of the cosines.
+        dataset, encoder, lam, metric, value: "zero-shot accuracy" and "zero-shot balanced accuracy", to which always
+        naming the largest class is worth 1 / classes; or for multilabel data, where classes do not exclude each other,
+        "zero-shot auc", the macro AUC of the cosines.
 
     Raises
     ------
@@ -152,7 +155,9 @@ def zero_shot(features, prompts, lams):
         if about.task == "multilabel":
             rows.append((lam, "zero-shot auc", float(np.nanmean(auc(cosine, truth > 0)))))
         else:
-            rows.append((lam, "zero-shot accuracy", float((cosine.argmax(1) == truth).mean())))
+            named = cosine.argmax(1)
+            rows.append((lam, "zero-shot accuracy", float((named == truth).mean())))
+            rows.append((lam, "zero-shot balanced accuracy", float(balanced_accuracy_score(truth, named))))
     return _named(features, rows)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, softmax
+from scipy.special import log_softmax
 from scipy.stats import rankdata
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -37,10 +37,10 @@ def metrics(logits, y, task):
     """
     truth = truths(y, task, logits.shape[1])
     if task == "multiclass":
-        scores, hard = softmax(logits, axis=1), logits.argmax(1)
+        scores, hard = log_softmax(logits.astype(float), axis=1), logits.argmax(1)
         chosen = hard[:, None] == np.arange(logits.shape[1])
     else:
-        scores, chosen = expit(logits), logits > 0
+        scores, chosen = logits, logits > 0
         hard = chosen[:, 0].astype(int) if task == "binary" else chosen.astype(int)
     return {
         "acc": float(accuracy_score(y, hard)),
@@ -106,7 +106,7 @@ def sensitivity(table, metric="auc", draws=999, seed=0):
 
     For the latter, each seed's curve without the means of seed and lambda is kept whole, because neighbouring lambdas
     err together, and weighted by a standard normal number. `by_chance` is the median of the range of the mean of
-    these over the draws, `by_chance_95` its 95 % quantile.
+    these over the draws, `by_chance_95` its 95 % quantile; NaN with a single seed.
 
     Returns
     -------
@@ -119,6 +119,8 @@ def sensitivity(table, metric="auc", draws=999, seed=0):
         scores = group.pivot(index="seed", columns="lam", values="value").to_numpy()
         noise = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
         noise *= np.sqrt(len(scores) / max(len(scores) - 1, 1))  # centring took a share of the variance
+        if len(scores) < 2:  # no noise can be seen
+            noise = np.full_like(noise, np.nan)
         chance = np.ptp(rng.normal(size=(draws, len(noise))) @ noise / len(noise), axis=1)
         records.append((*cell, np.ptp(scores.mean(0)), np.median(chance), np.quantile(chance, 0.95)))
     return pd.DataFrame(records, columns=[*CELL, "range", "by_chance", "by_chance_95"])

@@ -7,12 +7,13 @@ from html import escape
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import softmax
+from scipy.special import log_softmax
 
 from gaplib import moved, probe
 from gaplib.encoders import pick_device
 from gaplib.modulate import check_lambda
 from gaplib.names import pick
+from gaplib.pairs import label_columns
 from gaplib.rows import check_pairs, scan
 from gaplib.scores import CELL, auc, choose, curve, metrics, sensitivity, truths
 from gaplib.verdicts import compare, contrasts
@@ -65,8 +66,9 @@ class Sweep:
     """Results of a sweep.
 
     `table` is tidy: dataset, encoder, protocol, fusion, hidden, lam, seed, split, metric, value. `scores`, float32
-    (seeds, lambdas, test rows, outputs), are what its AUCs rank: logits, or probabilities where there are several
-    classes. `truth`, bool (test rows, outputs), are the labels; those left out of the macro mean are in neither.
+    (seeds, lambdas, test rows, outputs), are what its AUCs rank: logits, or logarithms of probabilities where there are
+    several classes. `truth`, bool (test rows, outputs), are the labels; what the macro mean leaves out is in neither.
+    `groups` (test rows) are codes of the patient, lesion or image that a row belongs to; by default each has its own.
     """
 
     table: pd.DataFrame
@@ -74,6 +76,7 @@ class Sweep:
     truth: np.ndarray
     probes: probe.Probes
     lams: tuple = ()
+    groups: np.ndarray | None = None
 
     @property
     def best(self):
@@ -137,7 +140,7 @@ def sweep(
     """
     fit, training = pick(PROTOCOLS, protocol, "protocol")
     converged = isinstance(training, probe.Converged)
-    lams, seeds = _check_grid(lams, seeds)
+    lams, seeds = check_grid(lams, seeds)
     _check_head(protocol, converged, fusion, hidden)
     pick({"train": 0, "all": 0}, fit_on, "rows to fit the gap on:")
     about, seeds = features.about, seeds[: 1 if converged else None]
@@ -168,13 +171,15 @@ def sweep(
                 values = metrics(scores[i, j, where[i]], y[rows[split][i]], about.task)
                 records += [(lam, seed, split, name, value) for name, value in values.items()]
     table = pd.DataFrame(records, columns=["lam", "seed", "split", "metric", "value"])
-    for column, value in zip(CELL, (about.name, features.encoder, protocol, fusion, hidden), strict=True):
+    named = protocol if fit_on == "train" else f"{protocol}, gap of all rows"
+    for column, value in zip(CELL, (about.name, features.encoder, named, fusion, hidden), strict=True):
         table.insert(CELL.index(column), column, value)
-    scores = softmax(scores, axis=-1) if about.task == "multiclass" else scores
-    return Sweep(table, scores, truths(y[some], about.task, scores.shape[-1]), probes, tuple(lams))
+    scores = log_softmax(scores, axis=-1) if about.task == "multiclass" else scores
+    truth, groups = truths(y[some], about.task, scores.shape[-1]), pd.factorize(features.pairs["group"].iloc[some])[0]
+    return Sweep(table, scores, truth, probes, tuple(lams), groups)
 
 
-def _check_grid(lams, seeds):
+def check_grid(lams, seeds):
     """Lambdas and seeds as lists, each of them once."""
     lams, seeds = [check_lambda(lam) for lam in lams], list(seeds)
     if len(lams) < 2:
@@ -212,10 +217,14 @@ def split_rows(features, seeds):
 
 def check_labels(features, rows):
     """Refuse labels that cannot be learned or scored; returns the multilabel columns that can."""
-    about, y = features.about, features.targets
-    where = f"dataset {about.name!r}"
-    if about.task == "multilabel" and not np.isin(y, (0, 1)).all():
+    about, where = features.about, f"dataset {features.about.name!r}"
+    pick({"binary": 0, "multiclass": 0, "multilabel": 0}, about.task, f"task of {where}:")
+    wanted = label_columns(about)
+    if missing := [column for column in wanted if column not in features.pairs]:
+        raise ValueError(f"{where} is said to be {about.task}, but has no column {', '.join(map(repr, missing))}")
+    if about.task == "multilabel" and not features.pairs[wanted].isin([0, 1]).all(axis=None):
         raise ValueError(f"{where}: multilabel columns must hold 0 and 1 only")
+    y = features.targets
     if about.task != "multilabel" and (y < 0).any():
         raise ValueError(f"{where}: a label is none of {', '.join(map(repr, about.labels))}")
     if about.task == "binary" and len(about.labels) != 2:

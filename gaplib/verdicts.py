@@ -20,7 +20,9 @@ def contrasts(runs, resamples=4999, seed=0):
     """What moving the gap does to the test AUC of each cell, with intervals, adjusted p-values and a verdict.
 
     Lambda is chosen on validation data. Differences are of AUCs averaged over seeds, with a 95 % paired bootstrap over
-    test rows (percentile). An intermediate lambda must beat both 0 and 1, so its p-value is the larger of the two.
+    test rows (percentile), whole groups at a time: a patient's pairs are not independent. The trained probes count as
+    given. An intermediate lambda must beat both 0 and 1, so its p-value is the larger of the two; to beat 0 alone tells
+    it not from closing, and is no verdict.
     Holm's adjustment is over all cells of a protocol and head, both questions together: being wrong in any cell has
     probability 5 % at most.
 
@@ -29,6 +31,7 @@ def contrasts(runs, resamples=4999, seed=0):
     runs : sequence of sweep.Sweep
         Each with lambdas 0 and 1.
     resamples : int
+        At least; more are drawn where the adjustment over many cells needs finer p-values.
     seed : int
 
     Returns
@@ -45,6 +48,8 @@ def contrasts(runs, resamples=4999, seed=0):
     """
     if not runs:
         raise ValueError("contrasts need at least one sweep")
+    cells = pd.concat([run.table[["protocol", "fusion", "hidden"]].head(1) for run in runs]).value_counts().max()
+    resamples = max(resamples, int(np.ceil(8 * cells / LEVEL)))  # twice what two questions and two sides need
     records = []
     for run in runs:
         if not {0.0, 1.0} <= set(run.lams):
@@ -53,7 +58,7 @@ def contrasts(runs, resamples=4999, seed=0):
         record = run.table[CELL].iloc[0].to_dict() | {"n_test": len(run.truth), "lam": lam}
         for name, (one, other) in CONTRASTS.items():
             pair = [run.lams.index(lam if at == "lam" else at) for at in (one, other)]
-            record |= _difference(name, *(run.scores[:, i] for i in pair), run.truth, resamples, seed)
+            record |= _difference(name, *(run.scores[:, i] for i in pair), run, resamples, seed)
         scored = run.table[(run.table["metric"] == "auc") & (run.table["split"] == "test")]
         chosen = scored.groupby("lam")["value"].mean()
         record |= {"auc_0": chosen[0.0], "auc_1": chosen[1.0], "auc_lam": chosen[lam]}
@@ -96,10 +101,11 @@ def holm(p):
     return adjusted
 
 
-def _difference(name, one, other, truth, resamples, seed):
+def _difference(name, one, other, run, resamples, seed):
     """Difference of the mean macro AUC of `one` and `other`, (seeds, rows, outputs), with its paired bootstrap."""
-    rng, n = np.random.default_rng(seed), len(truth)
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float32)
+    truth, groups = run.truth, np.arange(len(run.truth)) if run.groups is None else run.groups
+    rng, n = np.random.default_rng(seed), groups.max() + 1
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float32)[:, groups]
     draws, kept = np.zeros((truth.shape[1], resamples)), np.zeros(truth.shape[1])
     for k, labels in enumerate(truth.T):
         positive, negative = np.flatnonzero(labels), np.flatnonzero(~labels)

@@ -67,8 +67,11 @@ def test_retrieval_and_zero_shot_are_their_definitions(make_features):
     assert found["recall@5 image to text"] == gap.recall_at_k(image, text, 5).image_to_text
     moved = shift(prompts, prompts, 0.5, along)[1]
     truth = features.targets[features.rows("test")]
-    told = beyond.zero_shot(features, prompts, [0, 0.5]).set_index("lam")["value"]
-    assert told[0.5] == pytest.approx(((image @ moved.T).argmax(1) == truth).mean())
+    told = beyond.zero_shot(features, prompts, [0, 0.5]).set_index(["metric", "lam"])["value"]
+    right = (image @ moved.T).argmax(1) == truth
+    assert told["zero-shot accuracy", 0.5] == pytest.approx(right.mean())
+    by_class = np.mean([right[truth == label].mean() for label in range(3)])
+    assert told["zero-shot balanced accuracy", 0.5] == pytest.approx(by_class)
     multilabel = make_features("multilabel")
     assert beyond.zero_shot(multilabel, prompts, [0])["metric"][0] == "zero-shot auc"
     with pytest.raises(ValueError, match="one embedding a class, shape \\(3, 16\\), got \\(2, 16\\)"):

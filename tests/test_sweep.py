@@ -90,6 +90,15 @@ def test_a_sweep_shows_itself(make_features):
     assert f"{at['mean']:.3f}</td>" in result._repr_html_()
 
 
+def test_auc_of_large_logits_keeps_their_order():
+    logits = np.linspace(20, 60, 400, dtype=np.float32)[:, None]  # of all of which the logistic function makes 1
+    y = (np.random.default_rng(0).random(400) < 0.5).astype(int)
+    expected = roc_auc_score(y, logits[:, 0])
+    assert sweep.metrics(logits, y, "binary")["auc"] == pytest.approx(expected, abs=1e-9)
+    both = np.hstack([np.zeros_like(logits), logits / 2])
+    assert sweep.metrics(both, y, "multiclass")["auc"] == pytest.approx(expected, abs=1e-9)
+
+
 def test_auc_is_scikit_learns():
     rng = np.random.default_rng(0)
     scores, truth = rng.normal(size=(200, 4)).round(1), rng.random((200, 4)) < 0.3  # rounded: ties
@@ -161,6 +170,10 @@ def test_refusals(make_features):
         made.pairs.loc[rows(made.pairs), column] = value
         return made
 
+    def said(task, other):
+        made = make_features(task)
+        return replace(made, about=replace(made.about, task=other))
+
     for made, message in [
         (
             changed("multiclass", "label", lambda p: (p["split"] == "val") & (p["label"] == "c"), "a"),
@@ -168,6 +181,9 @@ def test_refusals(make_features):
         ),
         (changed("binary", "label", lambda p: p.index == 3, "zebra"), "a label is none of 'a', 'b'"),
         (changed("multilabel", "b", lambda p: p.index == 3, 2), "must hold 0 and 1 only"),
+        (said("binary", "multilabel"), "said to be multilabel, but has no column 'a', 'b'"),
+        (said("multilabel", "multiclass"), "said to be multiclass, but has no column 'label'"),
+        (said("binary", "regression"), "unknown task of dataset 'made': 'regression'"),
         (changed("binary", "split", lambda p: p["split"] == "test", "train"), "there is no test split"),
     ]:
         with pytest.raises(ValueError, match=message):
