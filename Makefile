@@ -98,7 +98,7 @@ lint: .venv/stamp ## ruff over code and notebooks; notebooks must hold no output
 test: lint ## everything: lint, unit tests, doctests, all notebooks under the smoke study
 	$(PY) -m pytest
 
-bench: .venv/stamp ## what the measures cost, as ratios; some minutes
+bench: .venv/stamp ## what measures, sweeps and extraction cost, as ratios; about half an hour
 	@for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
 
 data: .venv/stamp ## which of the datasets to download are here, and where to get the others
