@@ -40,7 +40,7 @@ def rescale(image, text, lams):
     """No shift; rows scaled by the mean factor 1 / |x'| that the shift would have given: step size alone."""
     move = shift(image, text, lams)
     halves = zip((text, image), move.steps, strict=True)
-    factors = [(1 / shifted_norms(np.asarray(x, float), steps, move.direction)).mean(0) for x, steps in halves]
+    factors = [(1 / _norms(x, steps, move.direction)).mean(0) for x, steps in halves]
     return Move(move.direction, np.zeros_like(move.steps), np.array(factors))
 
 
@@ -48,6 +48,12 @@ def gap_kept(image, text, lams):
     """Both clouds moved by the same vector, the midpoint of their centroids to the origin at 1: the gap stays."""
     middle = (moments(image, "image").mean + moments(text, "text").mean) / 2
     return Move(middle, np.outer((-1.0, -1.0), lams), np.ones((2, len(lams))))
+
+
+def _norms(x, steps, direction):
+    """`shifted_norms` in double precision, without a copy of all rows."""
+    parts = np.array_split(x, max(1, len(x) // 4096))
+    return np.concatenate([shifted_norms(np.asarray(part, float), steps, direction) for part in parts])
 
 
 class Moved:
@@ -69,7 +75,7 @@ class Moved:
         for half, x in enumerate((text, image)):  # as in [text | image]
             steps = move.steps[half]
             if move.factors is None:
-                factors = tensor(1 / shifted_norms(np.asarray(x, float), steps, move.direction))
+                factors = tensor(1 / _norms(x, steps, move.direction))
             else:
                 factors = tensor(move.factors[half]).expand(len(x), -1)
             self.halves.append((tensor(x), factors, tensor(steps)))
