@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 
 from gaplib import style
-from gaplib.plots import LAMBDA, _modalities, _note
+from gaplib.plots import LAMBDA, _modalities, caption
 
 BETWEEN = 4  # frames a step of lambda
 FRAME, REST = 80, 900  # milliseconds, of a frame and of the first and last one
@@ -43,7 +43,7 @@ def umap_by_lambda(table, path):
     n, seed = table.groupby("dataset")["pair"].nunique().max(), table["seed"].iloc[0]
     _modalities(fig)
     far = f"up to {400 * SHOWN:g} % of the points lie outside"
-    _note(fig, f"One UMAP a panel, fitted over all lambdas at once, {n} pairs, seed {seed}; {far}. {LAMBDA}")
+    caption(fig, f"One UMAP a panel, fitted over all lambdas at once, {n} pairs, seed {seed}; {far}. {LAMBDA}")
     pictures = []
     for place in np.linspace(0, len(lams) - 1, BETWEEN * (len(lams) - 1) + 1):
         for ax, (dataset, view) in zip(axes.flat, views.items(), strict=False):

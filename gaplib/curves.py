@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from gaplib import style
-from gaplib.plots import LAMBDA, _grid, _note
+from gaplib.plots import LAMBDA, _grid, caption
 from gaplib.scores import curve
 
 PROTOCOLS = {  # how the line of each protocol looks, in the order of the legend
@@ -83,7 +83,7 @@ def controls(curves, note=""):
         ax.yaxis.set_major_locator(plt.MaxNLocator(4))
     for ax in axes[-1]:
         ax.set_xlabel("lambda")
-    _note(fig, f"Mean test AUC less that at the lambda nearest 0. {LAMBDA} {note}")
+    caption(fig, f"Mean test AUC less that at the lambda nearest 0. {LAMBDA} {note}")
     fig.supylabel("change of test AUC", size=8)
     handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
     if "published" in looks:
@@ -140,7 +140,7 @@ def verdicts(table, note=""):
         for label, colour, marker, ms, _ in DIFFERENCES.values()
     ]
     fig.legend(handles=handles, loc="outside upper right", ncols=3)
-    _note(
+    caption(
         fig,
         "Differences of test AUC with 95 % intervals (paired bootstrap over test rows); lambda chosen on validation "
         f"data; verdicts Holm-corrected over the cells. {LAMBDA} {note}",
@@ -203,7 +203,7 @@ def published(table, note="", ours=None):
         ax.ticklabel_format(useOffset=False)
     for ax in axes[-1]:
         ax.set_xlabel("lambda")
-    _note(
+    caption(
         fig,
         "Figures published with arXiv 2603.17246: early fusion, linear classifier, 5 runs. The best lambda is read off "
         f"the test curve, as published; the AUC of ham10000 is of hard predictions. {LAMBDA} {note}",
@@ -263,7 +263,7 @@ def learned_lambda(path, chosen, note=""):
     axes[0, 0].set(ylim=(low - 0.06, high + 0.06), xlim=(path["epoch"].min(), path["epoch"].max()))
     for ax in axes[-1]:
         ax.set_xlabel("epoch")
-    _note(fig, f"{LAMBDA} {note}")
+    caption(fig, f"{LAMBDA} {note}")
     fig.supylabel("learned lambda", size=8)
     handles = [
         Line2D([], [], color="#009E73", lw=0.7, label="learned, one line a seed"),

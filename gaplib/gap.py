@@ -287,7 +287,7 @@ def _recall(query, gallery, k, chunk=1024):
     return hits / len(query)
 
 
-def summary(image, text, k=10, by_lambda=None, gap=None):
+def summary(image, text, k=None, by_lambda=None, gap=None):
     """Every measure of the gap, by name, as encoded or after lambda shifts.
 
     What compares all rows with all rows, recall included, takes a seeded sample of at most `rows.SAMPLE` pairs.
@@ -296,8 +296,8 @@ def summary(image, text, k=10, by_lambda=None, gap=None):
     ----------
     image, text : ndarray of shape (n, d)
         Unit-norm rows, paired, n >= 5.
-    k : int
-        Of `recall_at_k` and `neighbour_mixing`.
+    k : int, optional
+        Of `recall_at_k` and `neighbour_mixing`; by default 10, or the number of pairs where there are fewer.
     by_lambda : sequence of float, optional
         Lambdas to shift by.
     gap : ndarray of shape (d,), optional
@@ -328,6 +328,7 @@ def summary(image, text, k=10, by_lambda=None, gap=None):
         return pd.DataFrame(table.values(), index=pd.Index(table, name="lam"))
     measures = (centroid_distance, paired_distance, paired_cosine, alignment, relative_gap, linear_separability)
     image, text = rows.check_pairs(image, text, least=5)
+    k = min(10, len(image)) if k is None else k
     values = {f.__name__: f(image, text) for f in (*measures, mmd, frechet_distance)}
     values["neighbour_mixing"] = neighbour_mixing(image, text, k)
     recall = recall_at_k(*(rows.sample(x, rows.SAMPLE) for x in (image, text)), k)

@@ -292,7 +292,7 @@ class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _halves(self, X):
         width = X.shape[1] // 2 if self.n_dims is None else self.n_dims
-        rows.check_k(width, X.shape[1] // 2, f"half of n_features = {X.shape[1]}")
+        rows.check_k(width, X.shape[1] // 2, f"half of n_features = {X.shape[1]}", "n_dims")
         return _normalised(X[:, :width], "image"), _normalised(X[:, width : 2 * width], "text")
 
 

@@ -167,6 +167,8 @@ def sample(dataset, n_pairs, seed=0):
     """
     if n_pairs is None:
         return dataset
+    if isinstance(n_pairs, bool) or not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
+        raise ValueError(f"n_pairs must be a whole number from 1, or None for all, got {n_pairs!r}")
     pairs, about = dataset
     groups = pairs.groupby("group", sort=False).agg(n=("text", "size"), split=("split", "first"))
     groups = groups.sample(frac=1, random_state=seed)

@@ -65,8 +65,10 @@ def _modalities(fig, extra=()):
     fig.legend(handles=[*handles, *extra], loc="outside upper right", ncols=4, handletextpad=0.2)
 
 
-def _note(fig, text):
-    fig.supxlabel(textwrap.fill(text, 125), size=6.5, color=style.NEUTRAL, x=0.01, ha="left")
+def caption(fig, text):
+    """Write what a figure's reader must know under it, each line of the text wrapped."""
+    lines = [textwrap.fill(line, 125) for line in text.split("\n")]
+    fig.supxlabel("\n".join(lines), size=6.5, color=style.NEUTRAL, x=0.01, ha="left")
 
 
 def cones_umap(table):
@@ -92,7 +94,7 @@ def cones_umap(table):
         ax.spines[["left", "bottom"]].set_visible(False)
     _modalities(fig, [Line2D([], [], color="black", lw=0.5, alpha=0.5, label="pair")])
     n, seed = table.groupby(["dataset", "encoder"])["pair"].nunique().max(), table["seed"].iloc[0]
-    _note(
+    caption(
         fig,
         f"UMAP of both modalities together, cosine, up to {n} pairs a panel, seed {seed}; distances mean little.",
     )
@@ -131,7 +133,7 @@ def cones_sphere(table):
         )
     _modalities(fig, [Line2D([], [], color=style.NEUTRAL, lw=0.6, label="geodesic of a pair")])
     n = table.groupby(["dataset", "lam"])["pair"].nunique().max()
-    _note(
+    caption(
         fig,
         f"Directions in the first three axes shared by both modalities and all lambdas, {n} pairs. {LAMBDA}",
     )
@@ -169,14 +171,14 @@ def cosines(table):
             part = cell[cell["kind"] == kind]
             ax.fill_between(part["cosine"], part["density"], color=colour, alpha=0.15, lw=0)
             ax.plot(part["cosine"], part["density"], line, color=colour, lw=1)
-        ax.set(yticks=[], ylim=(0, None), xlim=(-0.7, 1))
+        ax.set(yticks=[], ylim=(0, None), xlim=(-1, 1))
         ax.spines["left"].set_visible(False)
     for ax in axes[-1]:
         ax.set_xlabel("cosine")
     handles = [Line2D([], [], color=colour, label=kind) for kind, (colour, _) in KINDS.items()]
     fig.legend(handles=handles, loc="outside upper right", ncols=4)
     n = cell["n"].iloc[0]
-    _note(fig, f"Density of up to {n} cosines a curve, each of area 1, lambda = 0 (as encoded).")
+    caption(fig, f"Density of up to {n} cosines a curve, each of area 1, lambda = 0 (as encoded).")
     return fig
 
 
@@ -206,7 +208,7 @@ def gap_by_lambda(table, note=""):
         ax.set_title(dataset)
     for ax in axes[-1]:
         ax.set_xlabel("lambda")
-    _note(fig, f"{LAMBDA} {note}")
+    caption(fig, f"{LAMBDA} {note}")
     handles = [
         Line2D([], [], marker=m, ms=4, mfc="white", color=c, label=e)
         for e, m, c in zip(encoders, cycle(style.MARKERS), colours, strict=False)
@@ -239,7 +241,7 @@ def auc_by_lambda(curves, chosen, note=""):
         ax.ticklabel_format(useOffset=False)
     for ax in axes[-1]:
         ax.set_xlabel("lambda")
-    _note(fig, f"{LAMBDA} {note}")
+    caption(fig, f"{LAMBDA} {note}")
     fig.supylabel("test AUC (macro)", size=8)
     handle = Line2D([], [], marker="o", ls="", mfc=style.CHOSEN, mec="black", label="lambda chosen on validation data")
     band = Line2D([], [], color="0.8", lw=5, label="mean +- std over seeds")
@@ -276,5 +278,5 @@ def sensitivity(table, note=""):
     ]
     handles.append(Line2D([], [], color="0.88", lw=6, label="95 % of what seeds alone give"))
     fig.legend(handles=handles, loc="outside upper right", ncols=3)
-    _note(fig, note)
+    caption(fig, note)
     return fig

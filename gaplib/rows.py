@@ -63,10 +63,10 @@ def check_pairs(image, text, least=1):
     return image, text
 
 
-def check_k(k, most, what):
+def check_k(k, most, what, name="k"):
     """`k` as an int from 1 to `most`."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= most:
-        raise ValueError(f"k must be an integer between 1 and {what}, {most}, got {k!r}")
+        raise ValueError(f"{name} must be an integer between 1 and {what}, {most}, got {k!r}")
     return int(k)
 
 

@@ -25,6 +25,11 @@ KEYS = {
     "engine": "what encodes: local, or ray for many GPUs or machines",
 }
 SINGLE = ("n_pairs", "unreadable", "engine")  # keys whose value is no list
+CHOICES = {  # as elsewhere, where torch would have to be imported to look; a test compares
+    "protocols": ("published", "converged", "no-renorm", "rescale", "gap-kept"),
+    "unreadable": ("stop", "skip"),
+    "engine": ("local", "ray"),
+}
 
 
 def load(name):
@@ -62,6 +67,11 @@ def load(name):
         value = parameters[key]
         if key not in SINGLE and not (isinstance(value, list) and value):
             raise ValueError(f"study {name!r}: {key} must be a list, such as [a, b], got {value!r}")
+        for choice in (value if isinstance(value, list) else [value]) if key in CHOICES else ():
+            pick(dict.fromkeys(CHOICES[key]), choice, f"{key} in study {name!r}:")
+    for lam in parameters.get("lambdas", ()):
+        if isinstance(lam, bool) or not isinstance(lam, (int, float)):
+            raise ValueError(f"study {name!r}: lambdas must be numbers, got {lam!r}")
     if not {0, 1} <= set(parameters.get("lambdas", (0, 1))):
         raise ValueError(f"study {name!r}: lambdas must hold 0 and 1, which the verdicts compare with")
     return parameters
@@ -168,6 +178,8 @@ def main():
     except ValueError as error:
         sys.exit(str(error))
     for notebook in arguments.notebooks:
+        if not notebook.is_file():
+            sys.exit(f"there is no notebook {notebook}")
         try:
             run(arguments.study, notebook)
         except PapermillExecutionError as error:

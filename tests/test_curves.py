@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
-from gaplib import curves, paths, style
+from gaplib import curves, paths, plots, style
 
 DATASETS, ENCODERS = ("one", "two", "three"), ("mini-clip", "mini-siglip", "mini-biomedclip", "mini-medsiglip")
 CELLS = list(itertools.product(DATASETS, ENCODERS))
@@ -106,6 +106,13 @@ def test_controls_draw_the_change_of_each_protocol_from_lambda_0(changes):
     assert names == ["published", "its std over seeds", "converged", "mine"]
     assert lines["published"].get_color() == "black" and lines["mine"].get_color() in curves.OTHERS
     assert "A note." in fig.get_supxlabel()
+    assert_apart(fig)
+
+
+def test_a_caption_that_grows_stays_within_the_figure(changes):
+    fig = curves.controls(changes)
+    plots.caption(fig, f"{fig.get_supxlabel()}\nLeft out: {', '.join(f'dataset-{i}' for i in range(40))}.")
+    assert "dataset-39" in fig.get_supxlabel() and fig.get_supxlabel().count("\n") >= 4
     assert_apart(fig)
 
 

@@ -11,7 +11,7 @@ import tomllib
 import pytest
 import yaml
 
-from gaplib import paths, study
+from gaplib import features, paths, study, sweep
 
 REPO = paths.REPO
 
@@ -99,6 +99,11 @@ def test_every_exercise_of_a_lesson_has_its_solution_in_a_folded_last_section(pa
     assert asked == re.findall(r"\*\*Solution (\d)\.\*\*", "".join(texts[start:])) and len(asked) >= 3
 
 
+def test_studies_know_the_choices_of_their_values():
+    assert tuple(sweep.PROTOCOLS) == study.CHOICES["protocols"]
+    assert tuple(features.ENGINES) == study.CHOICES["engine"]
+
+
 def test_studies_are_valid():
     for path in paths.STUDIES.glob("*.yaml"):
         assert set(study.load(path.stem)) <= set(study.KEYS)
@@ -112,6 +117,9 @@ def test_studies_are_valid():
         ("datasets: [clipart", "is not valid YAML"),
         ("encoders: mini-clip", "encoders must be a list"),
         ("lambdas: [0.0, 0.5]", "lambdas must hold 0 and 1"),
+        ("lambdas: [0.0, x, 1.0]", "lambdas must be numbers, got 'x'"),
+        ("protocols: [convergd]", "unknown protocols in study 'bad': 'convergd': did you mean 'converged'"),
+        ("engine: lokal", "unknown engine in study 'bad': 'lokal': did you mean 'local'"),
     ],
 )
 def test_a_bad_study_gets_one_clear_message(tmp_path, monkeypatch, content, message):

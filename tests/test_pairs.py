@@ -386,6 +386,12 @@ def test_split_by_group_keeps_the_shares():
     assert [shares[s] for s in pairs.SPLITS] == pytest.approx([0.7, 0.1, 0.2], abs=0.01)
 
 
+@pytest.mark.parametrize("n_pairs", [0, -3, 1.5, "x", True])
+def test_a_number_of_pairs_is_a_whole_number(dataset, n_pairs):
+    with pytest.raises(ValueError, match="n_pairs must be a whole number from 1"):
+        sample(dataset, n_pairs)
+
+
 def test_sample_keeps_whole_groups_and_fingerprint_sees_changes(dataset):
     small = sample(dataset, 500)
     assert 400 < len(small.pairs) <= 500 and small.about.name.endswith("-500")
