@@ -142,8 +142,8 @@ def verdicts(table, note=""):
     fig.legend(handles=handles, loc="outside upper right", ncols=3)
     caption(
         fig,
-        "Differences of test AUC with 95 % intervals (paired bootstrap over test rows); lambda chosen on validation "
-        f"data; verdicts Holm-corrected over the cells. {LAMBDA} {note}",
+        "Differences of test AUC with 95 % intervals (paired bootstrap over whole groups of test rows); lambda chosen "
+        f"on validation data; verdicts Holm-corrected over the cells. {LAMBDA} {note}",
     )
     return fig
 
