@@ -36,12 +36,13 @@ NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false",
 
 # The notebooks, in order. Each executed notebook is its own stamp; % is the study.
 RUN = @$(PY) -m gaplib.study $*
-LIB = gaplib/
-ENCODED = $(addprefix $(LIB),paths.py names.py pairs.py images.py problems.py hub.py loaders.py encoders.py features.py store.py \
-	shards.py forward.py cluster.py given.py) $(wildcard gaplib/datasets/*.py phantoms/*.py) data/pairs/clipart.parquet \
+BASE = $(addprefix gaplib/,names.py paths.py rows.py)
+ENCODED = $(BASE) $(shell find gaplib/datasets gaplib/encoders gaplib/features -name '*.py') data/pairs/clipart.parquet \
 	requirements.lock $(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
-MEASURED = $(addprefix $(LIB),rows.py cone.py isotropy.py gap.py overlap.py modulate.py)
-EXPLORER = $(addprefix $(LIB),explorer.py explorer.html lambdas.py project.py)
+MEASURED = $(BASE) $(wildcard gaplib/cone.py gaplib/isotropy.py gaplib/gap.py gaplib/overlap.py gaplib/modulate.py gaplib/lambdas.py)
+SWEPT = $(wildcard gaplib/sweep/*.py)
+EXPLORER = gaplib/project.py $(wildcard gaplib/explorer/*)
+PLOTS = $(wildcard gaplib/plots/*.py)
 FIGURES = umap-by-lambda.gif $(addsuffix .png,cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity controls \
 	verdicts published learned-lambda)
 
@@ -55,7 +56,7 @@ build/%/03-measure-the-gap.ipynb: notebooks/03-measure-the-gap.ipynb build/%/01-
 		| build/%/02-see-the-cone.ipynb
 	$(RUN) $<
 build/%/04-sweep-lambda.ipynb: notebooks/04-sweep-lambda.ipynb build/%/01-cache-features.ipynb $(MEASURED) \
-		$(addprefix $(LIB),moved.py probe.py scores.py sweep.py verdicts.py beyond.py) | build/%/03-measure-the-gap.ipynb
+		$(SWEPT) | build/%/03-measure-the-gap.ipynb
 	$(RUN) $<
 build/%/05-ask-when-lambda-matters.ipynb: notebooks/05-ask-when-lambda-matters.ipynb build/%/04-sweep-lambda.ipynb \
 		$(wildcard data/published/*.csv)
@@ -64,7 +65,7 @@ build/%/00-start-here.ipynb: notebooks/00-start-here.ipynb $(MEASURED) $(EXPLORE
 	$(RUN) $<
 build/%/06-make-figures.ipynb $(addprefix figures/%/,$(FIGURES)): notebooks/06-make-figures.ipynb \
 		build/%/02-see-the-cone.ipynb build/%/03-measure-the-gap.ipynb build/%/04-sweep-lambda.ipynb \
-		build/%/05-ask-when-lambda-matters.ipynb $(addprefix $(LIB),style.py plots.py curves.py animate.py)
+		build/%/05-ask-when-lambda-matters.ipynb $(PLOTS)
 	$(RUN) $<
 notebooks/studies/%.yaml: | .venv/stamp # reached only when there is no such study: says so
 	$(RUN)
@@ -74,7 +75,7 @@ figures: build/$(STUDY)/00-start-here.ipynb $(addprefix figures/$(STUDY)/,$(FIGU
 
 LESSONS = $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/lessons/*.ipynb))
 lessons: $(LESSONS) ## run the lessons, into build/STUDY/lessons
-$(LESSONS): build/$(STUDY)/%: notebooks/% $(MEASURED) $(addprefix $(LIB),lessons.py project.py style.py train.py) \
+$(LESSONS): build/$(STUDY)/%: notebooks/% $(MEASURED) gaplib/lessons.py gaplib/project.py $(PLOTS) \
 		$(wildcard data/encoders/*/curve.csv) | .venv/stamp
 	@$(PY) -m gaplib.study $(STUDY) $<
 
@@ -110,10 +111,10 @@ TRAINED = $(addprefix train-,$(MINIS))
 encoders: $(TRAINED) ## train the mini encoders anew (replaces data/encoders)
 .PHONY: $(TRAINED)
 $(TRAINED): train-%: .venv/stamp
-	$(PY) -m gaplib.train $*
+	$(PY) data/encoders/train.py $*
 
 gallery: figures ## the README's pictures, from the study's figures
-	$(PY) -m gaplib.style figures/$(STUDY) docs/images umap-by-lambda.gif auc-by-lambda.png
+	$(PY) -m gaplib.plots.style figures/$(STUDY) docs/images umap-by-lambda.gif auc-by-lambda.png
 
 clean: ## remove everything made: build, figures, features, results (not .venv)
 	rm -rf build figures data/features data/results

@@ -23,8 +23,9 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from gaplib import cluster, datasets, encoders, features, forward, paths, shards, store
-from gaplib.pairs import About, Dataset
+from gaplib import datasets, encoders, features, paths
+from gaplib.datasets.pairs import About, Dataset
+from gaplib.features import engine_local, engine_ray, shards, store
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -104,7 +105,7 @@ def fresh(data, encoder):
 def bench_forward(n):
     data = dataset("jpegs", jpegs(n, (640, 480)), "one text")
     encoder = Model("vit-b-32", CLIPConfig())
-    size = forward.BATCH[DEVICE]
+    size = engine_local.BATCH[DEVICE]
     opened = [Image.open(io.BytesIO(image)).convert("RGB") for image in data.pairs["image"]]
     batches = [encoder.pixels(opened[i : i + size]) for i in range(0, n, size)]
 
@@ -231,7 +232,7 @@ def bench_ray(n=768):
     for workers in (1, 2, 1, 2):
         # A core for each worker, so that the first does not have both.
         ray.init(include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1", num_cpus=workers)
-        with cluster.engine(encoder, workers) as encode:
+        with engine_ray.engine(encoder, workers) as encode:
             stamps = [time.perf_counter() for _ in encode(items, shards.plan(items), None)]
         stamps = stamps[len(stamps) // 2 :]  # when every actor has started
         rates.setdefault(workers, []).append((len(stamps) - 1) / (stamps[-1] - stamps[0]))

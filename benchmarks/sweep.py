@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gaplib import moved, probe, sweep
+from gaplib import sweep
+from gaplib.datasets.pairs import About
 from gaplib.features import Features
-from gaplib.pairs import About
+from gaplib.sweep import closed_form, probe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import plain
@@ -54,7 +55,7 @@ def made(task, n, outputs, width=WIDTH):
 
 def batched(features, epochs, device, lams=sweep.LAMS, seeds=sweep.SEEDS, **head):
     """Seconds of the batched sweep over lambdas and seeds."""
-    sweep.PROTOCOLS["published"] = moved.shift, probe.Training(epochs=epochs, patience=epochs + 1)
+    sweep.PROTOCOLS["published"] = closed_form.shift, probe.Training(epochs=epochs, patience=epochs + 1)
     start = time.perf_counter()
     sweep.sweep(features, lams=lams, seeds=seeds, device=device, **{**sweep.PUBLISHED, **head})
     return time.perf_counter() - start

@@ -3,18 +3,28 @@
 from difflib import get_close_matches
 
 
-def pick(table, name, kind):
-    """`table[name]`, or a ValueError that offers the nearest names.
+def pick(choices, name, kind):
+    """What goes by a name, or a ValueError that offers the nearest names.
+
+    Parameters
+    ----------
+    choices : dict or sequence of str
+        Things by name; or the names alone, and then the name itself is given back.
+    name : str
+    kind : str
+        What to call it in the error.
 
     Examples
     --------
+    >>> pick({"clip": 1, "siglip": 2}, "clip", "encoder"), pick(["stop", "skip"], "skip", "policy")
+    (1, 'skip')
     >>> pick({"clip": 1, "siglip": 2}, "siglp", "encoder")
     Traceback (most recent call last):
     ...
     ValueError: unknown encoder 'siglp': did you mean 'siglip'? Known: clip, siglip
     """
-    if isinstance(name, str) and name in table:
-        return table[name]
-    near = get_close_matches(str(name), table, n=2, cutoff=0.5)
+    if isinstance(name, str) and name in choices:
+        return choices[name] if isinstance(choices, dict) else name
+    near = get_close_matches(str(name), choices, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise ValueError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(table)}")
+    raise ValueError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(choices)}")

@@ -136,6 +136,37 @@ def sample(x, size, seed=0):
     return x[np.sort(np.random.default_rng(seed).choice(len(x), size, replace=False))]
 
 
+def normalise(x, name, first=0):
+    """Rows divided by their norms.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+    name : str
+        What to call it in an error.
+    first : int
+        Number of the first row, where x is part of something.
+
+    Raises
+    ------
+    ValueError
+        If a row is not finite or is zero (says which).
+
+    Examples
+    --------
+    >>> normalise(np.array([[3.0, 4.0]]), "image")
+    array([[0.6, 0.8]])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.linalg.norm(x, axis=1, keepdims=True)
+    wrong = ~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        what = "zero" if norms[row, 0] == 0 else "not finite"
+        raise ValueError(f"{name}: row {first + row} is {what}, so it has no direction; drop or repair it")
+    return x / norms
+
+
 def nothing(x):
     """The largest variance of rows of x's type that may be rounding alone."""
     return float(np.finfo(np.result_type(x, np.float32)).eps) ** 2

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from made import sphere
 
+from gaplib.datasets.pairs import About
 from gaplib.features import Features
-from gaplib.pairs import About
 
-collect_ignore = ["offline"]
-OFFLINE = str(Path(__file__).parent / "offline")
+collect_ignore = ["helpers"]
+OFFLINE = str(Path(__file__).parent / "helpers" / "offline")
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": OFFLINE}
 runpy.run_path(f"{OFFLINE}/sitecustomize.py")
 

@@ -256,8 +256,7 @@ def six_pairs(lift, swap=True):
 )
 def test_a_low_temperature_with_mismatched_pairs_opens_the_gap(scale, at, distance):
     import torch
-
-    from gaplib.train import contrastive_loss
+    from train import contrastive_loss
 
     def loss(lift, swap=True):
         image, text = map(torch.from_numpy, six_pairs(lift, swap))

@@ -23,7 +23,7 @@ from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from gaplib.pairs import split_by_group
+from gaplib.datasets.pairs import split_by_group
 
 SIDE, MARGIN, MOST_FLAGS, SAME_TEXT, MOST_TAGS = 64, 2, 400, 6, 12  # SAME_TEXT: rows that may share a text
 ICONS = ("openmoji", "lucide-static", "tabler-icons", "mdi-svg")

@@ -5,22 +5,12 @@ A new dataset is one module with a `load` that returns a `pairs.Dataset`, and on
 
 import inspect
 
-from gaplib.datasets import (
-    brset,
-    clipart,
-    coco_qa,
-    daquar,
-    fakeddit,
-    ham10000,
-    mbrset,
-    mimic_cxr,
-    own,
-    recipes5k,
-)
-from gaplib.datasets.downloaded import variant
+from gaplib.datasets import embedded, own
+from gaplib.datasets.pairs import sample, sampled_name, validate
+from gaplib.datasets.paper import brset, coco_qa, daquar, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
+from gaplib.datasets.paper.downloaded import variant
+from gaplib.datasets.phantoms import cxr, derm
 from gaplib.names import pick
-from gaplib.pairs import sample, sampled_name, validate
-from phantoms import cxr, derm
 
 __all__ = ["REGISTRY", "load", "stored_name"]
 
@@ -30,7 +20,7 @@ def __dir__():  # what tab completion shows
 
 
 REGISTRY = {
-    "clipart": clipart.load,
+    "clipart": embedded.load,
     "phantom-cxr": cxr.load,
     "phantom-derm": derm.load,
     "mimic-cxr": mimic_cxr.load,

@@ -1,7 +1,7 @@
 """Which of the datasets to download are here, and where to get the others: `make data`."""
 
 from gaplib import paths
-from gaplib.datasets import brset, coco_qa, daquar, downloaded, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
+from gaplib.datasets.paper import brset, coco_qa, daquar, downloaded, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
 
 SOURCES = [module.SOURCE for module in (mimic_cxr, ham10000, brset, mbrset, daquar, coco_qa, fakeddit, recipes5k)]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from gaplib.pairs import DOMAINS, About, Dataset, split_by_group
+from gaplib.datasets.pairs import DOMAINS, About, Dataset, split_by_group
 
 NEEDED = ("image", "text")
 KNOWN = (*NEEDED, "label", "split", "group", "domain")

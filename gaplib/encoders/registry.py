@@ -1,0 +1,253 @@
+"""Frozen dual encoders by name: PIL images and strings in, unit-norm float32 rows out.
+
+Besides the names of `REGISTRY`, any dual encoder that transformers or open_clip can load:
+
+    hf:ORG/REPOSITORY[@REVISION]    a repository of the hub, in the format of either library
+    open_clip:ARCHITECTURE/TAG      weights that open_clip lists, such as open_clip:ViT-B-16/laion2b_s34b_b88k
+    local:FOLDER                    a folder in the format of either library
+
+A new name is one line in `REGISTRY`: a hub repository and its revision (or a committed folder), domain and context
+length. torch and the model libraries are imported when one is loaded.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gaplib import paths
+from gaplib.encoders import hub, loaders
+from gaplib.names import pick
+
+__all__ = ["REGISTRY", "Encoder", "domain", "load", "stored_name"]
+
+
+def __dir__():  # what tab completion shows
+    return __all__
+
+
+BATCH = 64
+
+
+class Source(NamedTuple):
+    """Where an encoder comes from; `context` is the tokens a text is padded and cut to (None: as its files say)."""
+
+    checkpoint: str | Path
+    revision: str | None
+    domain: str
+    context: int | None
+
+
+REGISTRY = {
+    "mini-clip": Source(paths.ENCODERS / "mini-clip", None, "general", 32),
+    "mini-siglip": Source(paths.ENCODERS / "mini-siglip", None, "general", 32),
+    "mini-biomedclip": Source(paths.ENCODERS / "mini-biomedclip", None, "medical", 64),
+    "mini-medsiglip": Source(paths.ENCODERS / "mini-medsiglip", None, "medical", 64),
+    # Commits that public code pins. CLIP's main branch (3d74acf) holds pickled weights only: this is the whole tree of
+    # the conversion that transformers itself falls back on, refs/pr/66 (as in turhancan97/krasnal-id). SigLIP's is that
+    # of embeddings-benchmark/mteb, MedSigLIP's of yzy542968-jpg/wqf7023-medical-rag, BioMedCLIP's of
+    # 0c00012/ClueGround, each among others. BioMedCLIP's weights are pickled there: `load` says how to convert them.
+    "clip": Source("openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef", "general", 77),
+    "siglip": Source("google/siglip-base-patch16-384", "41aec1c83b32e0a6fca20ad88ba058aa5b5ea394", "general", 64),
+    "biomedclip": Source(
+        "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
+        "9f341de24bfb00180f1b847274256e9b65a3a32e",
+        "medical",
+        256,
+    ),
+    "medsiglip": Source("google/medsiglip-448", "9cea28a1a1195f665105faa6e8544c112fd960a4", "medical", 64),
+}
+FORMS = ("hf:ORG/REPOSITORY", "open_clip:ARCHITECTURE/TAG", "local:FOLDER")
+
+
+@dataclass(frozen=True, repr=False)
+class Encoder:
+    """A frozen image tower and text tower.
+
+    Attributes
+    ----------
+    name : str
+        Safe as a file name; `stored_name(spec)`.
+    spec : str
+        What `load` takes to load it again, in another process too.
+    dim : int
+        Width of the embeddings.
+    checkpoint : str
+        Repository and commit, or folder and digest.
+    preprocessing : str
+        What becomes of images and texts, for comparison.
+    precision : str
+        "float32", "bfloat16" or "float16": of the sums inside; embeddings are float32 always.
+    context : int
+        Tokens that a text is padded and cut to, special ones included; so an embedding does not depend on its batch.
+    model : torch.nn.Module
+    pixels : callable
+        From a list of PIL RGB images to a float tensor (n, 3, height, width). Can be sent to a worker process.
+    tokens : callable
+        From a list of strings to a tensor, one row a text. Can be sent to a worker process.
+    lengths : callable
+        From a list of strings to the tokens of each before cutting, special ones included: cut are those > `context`.
+    image_tower, text_tower : callable
+        From such a tensor, on the model's device, to raw embeddings (n, dim), not normalised.
+    """
+
+    name: str
+    spec: str
+    dim: int
+    checkpoint: str
+    preprocessing: str
+    precision: str
+    context: int
+    model: Any = field(compare=False)
+    pixels: Callable = field(compare=False)
+    tokens: Callable = field(compare=False)
+    lengths: Callable = field(compare=False)
+    image_tower: Callable = field(compare=False)
+    text_tower: Callable = field(compare=False)
+
+    def __repr__(self):
+        return f"Encoder({self.spec!r}, {self.checkpoint}, {self.dim} wide, {self.precision} on {self.device})"
+
+    def _repr_html_(self):
+        facts = {"width": self.dim, "checkpoint": self.checkpoint, "tokens": self.context, "precision": self.precision}
+        rows = "".join(f"<tr><th>{what}</th><td>{escape(str(fact))}</td></tr>" for what, fact in facts.items())
+        return f"<p>{escape(repr(self))}</p><table>{rows}</table>"
+
+    @property
+    def device(self):
+        """The torch device of the model."""
+        return next(self.model.parameters()).device
+
+    def encode_images(self, images):
+        """Unit-norm float32 embeddings of shape (n, dim) of a list of PIL images."""
+        return self._encode([image.convert("RGB") for image in images], self.pixels, self.image_tower, "image")
+
+    def encode_texts(self, texts):
+        """Unit-norm float32 embeddings of shape (n, dim) of a list of strings."""
+        return self._encode(list(texts), self.tokens, self.text_tower, "text")
+
+    def _encode(self, items, prepare, tower, kind):
+        import torch
+
+        rows = [np.empty((0, self.dim), np.float32)]
+        with torch.inference_mode():
+            for start in range(0, len(items), BATCH):
+                batch = prepare(items[start : start + BATCH]).to(self.device)
+                rows.append(tower(batch).float().cpu().numpy())
+        return _normalise(np.concatenate(rows), f"{self.name}: {kind}")
+
+
+def load(spec, device="auto", precision="auto"):
+    """Load an encoder, in evaluation mode.
+
+    Parameters
+    ----------
+    spec : str
+        One of `REGISTRY`, or another in one of `FORMS`. A folder in `GAPLIB_CHECKPOINTS`, named after the encoder or
+        `ORG/REPOSITORY`, goes before the hub and its cache.
+    device : str
+        A torch device, or "auto": the first GPU when there is one.
+    precision : str
+        "float32", "bfloat16" or "float16", or "auto": float32 on a CPU, bfloat16 on a GPU that has it, else float16.
+
+    Returns
+    -------
+    Encoder
+
+    Raises
+    ------
+    ValueError
+        If the name or precision is unknown (with the near matches).
+    OSError
+        If the checkpoint cannot be had, is gated, pickled, or not a dual encoder: one message that says what to do.
+    """
+    name, source, device = stored_name(spec), _source(spec), pick_device(device)
+    precision = loaders.pick_precision(precision, device)
+    checkpoint = hub.find(name, source.checkpoint, source.revision)
+    try:
+        towers = loaders.load(checkpoint, source.context, device, precision)
+    # The libraries raise a dozen kinds of errors for a folder that is not what it should be.
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"encoder {name!r}: {checkpoint.library} cannot load {checkpoint.folder}: {why}") from error
+    return Encoder(
+        name=name,
+        spec=f"local:{source.checkpoint}" if _scheme(spec) == "local" else spec,
+        checkpoint=checkpoint.label,
+        **towers._asdict(),
+    )
+
+
+def stored_name(spec):
+    """The name under which embeddings of an encoder are stored, told without loading it.
+
+    Of a folder it is the folder's own name: two of one name are told apart by `Encoder.checkpoint` only.
+
+    Examples
+    --------
+    >>> stored_name("clip"), stored_name("hf:laion/CLIP-ViT-B-16@main"), stored_name("local:some/where/mine")
+    ('clip', 'hf-laion-CLIP-ViT-B-16-main', 'local-mine')
+    """
+    folder = _source(spec).checkpoint if _scheme(spec) == "local" else None
+    return re.sub(r"[^\w.-]+", "-", f"local-{folder.name}" if folder else spec)
+
+
+def domain(spec):
+    """ "medical" or "general", by `REGISTRY`; of an encoder that is not in it, "general".
+
+    Examples
+    --------
+    >>> domain("biomedclip"), domain("hf:org/name")
+    ('medical', 'general')
+    """
+    return REGISTRY[spec].domain if spec in REGISTRY else "general"
+
+
+def pick_device(device):
+    """A torch device name; "auto" is the first GPU when there is one."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _scheme(spec):
+    """ "hf", "open_clip", "local", or None for a name of `REGISTRY`."""
+    if spec in REGISTRY:
+        return None
+    scheme, _, rest = str(spec).partition(":")
+    if not rest or scheme not in ("hf", "open_clip", "local"):
+        pick(REGISTRY | dict.fromkeys(FORMS), spec, "encoder")
+    return scheme
+
+
+def _source(spec):
+    scheme, rest = _scheme(spec), str(spec).partition(":")[2]
+    if scheme is None:
+        return REGISTRY[spec]
+    if scheme == "local":
+        return Source(Path(rest).expanduser().resolve(), None, "general", None)
+    if scheme == "hf":
+        repository, _, revision = rest.partition("@")
+        return Source(repository, revision or "main", "general", None)
+    import open_clip
+
+    architecture, _, tag = rest.partition("/")
+    pick(dict.fromkeys(open_clip.list_models()), architecture, "open_clip architecture")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    pick(dict.fromkeys(tags), tag, f"open_clip weights of {architecture}:")
+    repository = open_clip.get_pretrained_cfg(architecture, tag)["hf_hub"]
+    return Source("/".join(repository.split("/")[:2]), "main", "general", None)
+
+
+def _normalise(rows, what):
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
+    if len(bad):
+        raise ValueError(f"{what} {bad[0]} has an embedding of norm {norms[bad[0], 0]}: it cannot be normalised")
+    return rows / norms

@@ -1,0 +1,117 @@
+"""The same extraction on all GPUs of a machine or a cluster, or by several CPU workers, as actors of Ray Data.
+
+Each actor holds an encoder and sends finished shards back; this process alone writes them, so that only the images and
+the checkpoint must be within reach of every machine. An actor that dies is started again, and with it the shard that it
+was at. `RAY_ADDRESS` names a running cluster; without it Ray starts on this machine, with no dashboard and no usage
+statistics, and is shut down afterwards.
+"""
+
+import json
+import logging
+import os
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+from tqdm import tqdm
+
+from gaplib import encoders
+from gaplib.features.shards import Items, Shard
+
+CORES = 4  # that a worker without a GPU takes by default
+
+
+class Worker:
+    """An encoder in an actor: the items of one shard in, its rows and note out."""
+
+    def __init__(self, spec, precision, checkpoint, *settings):
+        self.encoder, self.settings = encoders.load(spec, "auto", precision), settings
+        if self.encoder.checkpoint != checkpoint:
+            raise ValueError(f"a worker finds {self.encoder.checkpoint} where {checkpoint} is asked for")
+
+    def __call__(self, table):
+        from gaplib.features.engine_local import encode
+
+        (task,) = table.to_pylist()
+        kind, about, batch, workers = self.settings
+        items = Items(kind, np.array(task["values"], object), np.array(task["rows"]), about)
+        ((_, rows, note),) = encode(self.encoder, workers, items, [Shard(kind, 0, len(items.values))], batch)
+        return {"start": [task["start"]], "rows": [rows.tobytes()], "note": [json.dumps(note)]}
+
+
+@contextmanager
+def engine(encoder, workers=None):
+    """An `encode` as `forward.engine` gives it, by Ray: shards come as they are finished.
+
+    Parameters
+    ----------
+    encoder : encoders.Encoder
+    workers : int, optional
+        Actors: by default one a GPU, or where there is none, one for every `CORES` cores.
+
+    Raises
+    ------
+    ImportError
+        If Ray is not installed.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError('engine="ray" needs Ray: pip install "gaplib[cluster]"') from error
+    if ours := not ray.is_initialized():
+        _start(ray)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield partial(_encode, ray, encoder, workers)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _start(ray):
+    local = {} if "RAY_ADDRESS" in os.environ else {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+    start = partial(ray.init, log_to_driver=False, logging_level="error", **local)
+    try:
+        start()
+    except Exception:  # Ray has no narrower one; the first start after an installation can take longer than it waits
+        ray.shutdown()
+        start()
+
+
+def _encode(ray, encoder, workers, items, todo, batch):
+    if not todo:
+        return
+    have = ray.cluster_resources()
+    gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 1))
+    workers = workers or gpus or max(1, cores // CORES)
+    need = min(1, gpus / workers)  # of a GPU, by each
+    share = next((s for s in range(cores, 0, -1) if _places(ray, s, need) >= workers), cores / workers)
+    tasks = [
+        {"start": start, "values": list(items.values[start:stop]), "rows": list(items.rows[start:stop])}
+        for _, start, stop in todo
+    ]
+    settings = (items.kind, items.about, batch, int(share) - 1 if share > 1 else 0)
+    done = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
+        Worker,
+        fn_constructor_args=(encoder.spec, encoder.precision, encoder.checkpoint, *settings),
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=share,
+        num_gpus=need or None,
+    )
+    shards = {shard.start: shard for shard in todo}
+    for row in tqdm(done.iter_rows(), f"{items.about.name} x {encoder.name}", len(todo), unit="shard", leave=False):
+        rows = np.frombuffer(row["rows"], np.float32).reshape(-1, encoder.dim)
+        yield shards[row["start"]], rows, json.loads(row["note"])
+
+
+def _places(ray, share, need):
+    """How many actors of so many cores, and so much of a GPU, find room, each on one machine."""
+    have = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(
+        min(int(node.get("CPU", 0) // share), round(node.get("GPU", 0) / need) if need else int(node.get("CPU", 0)))
+        for node in have
+    )

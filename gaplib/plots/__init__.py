@@ -1,0 +1,22 @@
+"""One function a figure: tidy tables in, a matplotlib figure out; `style` is the look of all of them."""
+
+from gaplib.plots import style
+from gaplib.plots.animation import umap_by_lambda
+from gaplib.plots.clouds import auc_by_lambda, caption, cones_sphere, cones_umap, cosines, gap_by_lambda, sensitivity
+from gaplib.plots.curves import controls, learned_lambda, published, verdicts
+
+__all__ = [
+    "auc_by_lambda",
+    "caption",
+    "cones_sphere",
+    "cones_umap",
+    "controls",
+    "cosines",
+    "gap_by_lambda",
+    "learned_lambda",
+    "published",
+    "sensitivity",
+    "style",
+    "umap_by_lambda",
+    "verdicts",
+]

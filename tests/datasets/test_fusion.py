@@ -1,0 +1,47 @@
+"""Fusion adds on the phantoms: some facts show only in the picture, some stand only in the text.
+
+Shown on plain representations (words; colours, edges and pixels), so that it holds for the data whatever the encoder.
+"""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array, hstack
+from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+
+from gaplib import datasets, sweep
+from gaplib.datasets import pairs
+
+
+def look(image):
+    """Small pixels, colour histograms, and histograms of edge directions by cell."""
+    image = pairs.open_image(image)
+    grey = np.asarray(image.convert("L"), float) / 255
+    down, right = np.gradient(grey)
+    direction, strength = (np.arctan2(down, right) % np.pi / np.pi * 8).astype(int) % 8, np.hypot(right, down)
+    places = [np.s_[y : y + 12, x : x + 12] for y in range(0, len(grey), 12) for x in range(0, len(grey), 12)]
+    edges = np.concatenate([np.bincount(direction[p].ravel(), strength[p].ravel(), 8) for p in places])
+    colours = [np.histogram(channel, 16, (0, 256))[0] / grey.size for channel in np.asarray(image).transpose(2, 0, 1)]
+    pixels = np.asarray(image.resize((32, 32)), float).ravel() / 255
+    return np.concatenate([pixels, 5 * np.sqrt(np.concatenate(colours)), 5 * edges / (np.linalg.norm(edges) + 1e-6)])
+
+
+@pytest.mark.parametrize("name", ["phantom-cxr", "phantom-derm"])
+def test_both_modalities_beat_each_alone(name):
+    table, about = datasets.load(name)
+    y = pairs.targets(table, about)
+    y = y if about.task == "multilabel" else np.eye(len(about.labels))[y]
+    train, test = ((table["split"] == split).to_numpy() for split in ("train", "test"))
+    looks = np.array([look(image) for image in table["image"]])
+    parts = PCA(150, random_state=0).fit(looks[train]).transform(looks)
+    image = csr_array(0.3 * parts / parts[train].std(0))
+    text = TfidfVectorizer(min_df=2, ngram_range=(1, 2)).fit(table["text"][train]).transform(table["text"])
+    auc = []
+    for x in (image, text, hstack([image, text]).tocsr()):
+        probe = OneVsRestClassifier(LogisticRegression(max_iter=500)).fit(x[train], y[train])
+        auc.append(sweep.auc(probe.decision_function(x[test]), y[test] > 0).mean())
+    print(f"{name}: image {auc[0]:.3f}, text {auc[1]:.3f}, both {auc[2]:.3f}")
+    assert auc[2] >= max(auc[:2]) + 0.02
+    assert 0.6 < auc[0] < 0.95 and 0.6 < auc[1] < 0.95

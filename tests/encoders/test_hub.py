@@ -1,0 +1,308 @@
+"""Where checkpoints lie: folder, cache or hub, all the same; and one message for each way in which they do not."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import unquote, urlsplit
+
+import checkpoints
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+
+from gaplib import encoders, paths
+from gaplib.encoders import hub
+
+TEXTS = ["a red bridge at dusk", "No focal consolidation."]
+BIOMEDCLIP, CLIP, MEDSIGLIP = (encoders.REGISTRY[name].checkpoint for name in ("biomedclip", "clip", "medsiglip"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    for name in checkpoints.NAMES:
+        checkpoints.make(folder, name)
+    return folder
+
+
+@pytest.fixture
+def own(made, tmp_path, monkeypatch):
+    """A copy of the checkpoints, to be damaged, that `GAPLIB_CHECKPOINTS` names; and an empty cache."""
+    shutil.copytree(made, tmp_path / "own")
+    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(tmp_path / "own"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "own"
+
+
+def message(spec):
+    """The error that loading ends with: of the kind promised, naming the encoder, without a traceback in its text."""
+    with pytest.raises(OSError) as caught:
+        encoders.load(spec, "cpu")
+    text = str(caught.value)
+    assert text.startswith(f"encoder {encoders.stored_name(spec)!r}: ") and "Traceback" not in text
+    return text
+
+
+@pytest.mark.parametrize("name", checkpoints.NAMES)
+def test_a_folder_and_a_cache_are_the_same(own, name, tmp_path, monkeypatch):
+    snapshot = checkpoints.make_cached(tmp_path / "cache", name)
+    monkeypatch.delenv("GAPLIB_CHECKPOINTS")
+    cached = encoders.load(name, "cpu")
+    source = encoders.REGISTRY[name]
+    assert cached.checkpoint.startswith(f"{source.checkpoint}@{source.revision}") and len(source.revision) == 40
+    assert name != "biomedclip" or cached.checkpoint.endswith(f" + {checkpoints.BERT}@{hub.SECOND[checkpoints.BERT]}")
+    shutil.rmtree(own / name)
+    shutil.copytree(snapshot, own / name)
+    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(own))
+    local = encoders.load(name, "cpu")
+    assert local.checkpoint.startswith(f"{name}@") and local.preprocessing == cached.preprocessing
+    np.testing.assert_array_equal(local.encode_texts(TEXTS), cached.encode_texts(TEXTS))
+
+
+def test_a_repository_is_found_by_its_name_and_revision(tmp_path, monkeypatch):
+    snapshot = checkpoints.make_cached(tmp_path, "clip")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for spec in (f"hf:{CLIP}", f"hf:{CLIP}@main", f"hf:{CLIP}@{snapshot.name}"):
+        assert encoders.load(spec, "cpu").checkpoint == f"{CLIP}@{snapshot.name}"
+    assert "the cache" in message(f"hf:{CLIP}@v2") and "hf download" in message(f"hf:{CLIP}@v2")
+
+
+def test_a_folder_may_be_named_after_the_repository(own):
+    (own / CLIP).parent.mkdir()
+    shutil.move(own / "clip", own / CLIP)
+    assert encoders.load("clip", "cpu").checkpoint.startswith("clip-vit-base-patch32@")
+
+
+def test_a_label_changes_with_the_files(own):
+    first = encoders.load("clip", "cpu").checkpoint
+    tokenizer = own / "clip" / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text() + " ")
+    assert encoders.load("clip", "cpu").checkpoint != first
+
+
+def test_offline_without_a_cache(own):
+    shutil.rmtree(own / "medsiglip")
+    text = message("medsiglip")
+    assert f"hf download {MEDSIGLIP}" in text and "HF_HUB_OFFLINE is set" in text and "GAPLIB_CHECKPOINTS" in text
+    assert "cannot get not a name at main" in message("hf:not a name")
+
+
+@pytest.mark.parametrize("left", ["model.safetensors", "*.json"])
+def test_offline_with_half_a_cache(left, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = checkpoints.make_cached(tmp_path, "clip")
+    for path in {*snapshot.iterdir()} - {*snapshot.glob(left)}:
+        path.unlink()
+    assert f"{CLIP} at {snapshot.name} is not, or not wholly, in the cache {tmp_path}" in message("clip")
+
+
+def test_the_second_repository_of_biomedclip_is_named(own):
+    shutil.move(own / checkpoints.BERT, own / "elsewhere")
+    text = message("biomedclip")
+    assert f"{BIOMEDCLIP} needs a second repository, {checkpoints.BERT}" in text and "config.json" in text
+    shutil.copy(own / "elsewhere" / "config.json", own / "biomedclip")
+    assert " + " not in encoders.load("biomedclip", "cpu").checkpoint
+    for path in (own / "biomedclip").glob("tokenizer*"):
+        path.unlink()
+    assert "lacks the tokenizer: copy tokenizer.json, tokenizer_config.json and vocab.txt" in message("biomedclip")
+
+
+@pytest.mark.parametrize("name", ["clip", "biomedclip"])
+def test_pickled_weights_are_refused_with_the_way_to_convert_them(own, name, monkeypatch):
+    before = encoders.load(name, "cpu").encode_texts(TEXTS)
+    weights = next((own / name).glob("*.safetensors"))
+    pickled = {"clip": "pytorch_model.bin", "biomedclip": "open_clip_pytorch_model.bin"}[name]
+    torch.save(load_file(weights), own / name / pickled)
+    weights.unlink()
+    text = message(name)
+    assert "convert them once" in text and pickled in text
+    command = shlex.split(text.splitlines()[-1])
+    assert command[:2] == ["python", "-c"]
+    subprocess.run([sys.executable, *command[1:]], check=True)
+    np.testing.assert_array_equal(encoders.load(name, "cpu").encode_texts(TEXTS), before)
+
+
+def test_folders_that_are_not_what_they_should_be(own, monkeypatch):
+    assert "there is no folder" in message(f"local:{own}/nowhere")
+    (own / "empty").mkdir()
+    assert "is not a checkpoint: it has neither open_clip_config.json nor config.json" in message(f"local:{own}/empty")
+    monkeypatch.setitem(encoders.REGISTRY, "mini-clip", encoders.Source(paths.ENCODERS / "gone", None, "general", 32))
+    assert "make it with `make encoders`" in message("mini-clip")
+    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(own / "nowhere"))
+    assert f"GAPLIB_CHECKPOINTS is {own / 'nowhere'}, and there is no such folder" in message("clip")
+
+
+def edit(path, change):
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+def test_checkpoints_that_do_not_load(own):
+    weights = own / "clip" / "model.safetensors"
+    state, whole = load_file(weights), weights.read_bytes()
+    save_file({k: v for k, v in state.items() if "text_projection" not in k}, weights, metadata={"format": "pt"})
+    assert "lacks 1 weights of CLIPModel, such as text_projection.weight" in message("clip")
+    weights.write_bytes(whole[:-1000])
+    assert f"cannot load {own / 'clip'}" in message("clip")
+    weights.unlink()
+    assert "has no weights: there is no model.safetensors" in message("clip")
+    edit(own / "biomedclip" / "open_clip_config.json", {"model_cfg": {"embed_dim": 8, "text_cfg": {}}})
+    assert f"open_clip cannot load {own / 'biomedclip'}" in message("biomedclip")
+
+
+def test_code_of_a_checkpoint_is_never_run(own):
+    (own / "siglip" / "evil.py").write_text("raise SystemExit('it was run')")
+    edit(
+        own / "siglip" / "config.json",
+        {"model_type": "own", "auto_map": {"AutoModel": "evil.Evil", "AutoConfig": "evil.E"}},
+    )
+    assert "cannot load" in message("siglip") and "it was run" not in message("siglip")
+
+
+def test_a_model_of_text_alone_is_no_dual_encoder(own):
+    from transformers import BertConfig, BertModel
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=10, **small)).save_pretrained(own / "bert")
+    assert "BertModel is not a dual encoder" in message(f"local:{own}/bert")
+
+
+def test_a_model_that_takes_more_than_pixels(own):
+    from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = Siglip2Config(text_config=small | {"vocab_size": 200}, vision_config=small)
+    Siglip2Model(config).save_pretrained(own / "siglip")
+    Siglip2ImageProcessor().save_pretrained(own / "siglip")
+    assert "Siglip2Model takes images of many sizes, which is not supported" in message("siglip")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("mini-clop", "unknown encoder 'mini-clop': did you mean 'mini-clip'"),
+        ("huggingface:org/name", "Known: .*local:FOLDER"),
+        ("hf:", "unknown encoder 'hf:'"),
+        ("open_clip:ViT-B-23/openai", "unknown open_clip architecture 'ViT-B-23': did you mean 'ViT-B-32'"),
+        ("open_clip:ViT-B-32/opanai", "unknown open_clip weights of ViT-B-32: 'opanai': did you mean 'openai'"),
+    ],
+)
+def test_unknown_names_and_precisions(spec, words):
+    with pytest.raises(ValueError, match=words):
+        encoders.load(spec, "cpu")
+    with pytest.raises(ValueError, match="unknown precision 'bfloat61': did you mean 'bfloat16'"):
+        encoders.load("mini-clip", "cpu", "bfloat61")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """A stand-in for the hub on this machine: three repositories, one of them gated, and two tokens it knows."""
+
+    files, commits, gated, tokens = {}, {}, (MEDSIGLIP,), {"hf_outsider": (), "hf_member": (MEDSIGLIP,)}
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for key, value in ({"Content-Length": len(body)} | headers).items():
+            self.send_header(key.replace("_", "-"), str(value))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_HEAD(self):
+        path = unquote(urlsplit(self.path).path).removeprefix("/api/models")
+        _, organisation, name, action, revision, file = (path.split("/", 5) + [""] * 5)[:6]
+        repository = f"{organisation}/{name}"
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token and token not in self.tokens:
+            return self.answer(401, X_Error_Message="Invalid credentials in Authorization header")
+        if repository not in self.files:
+            return self.answer(401 if not token else 404, X_Error_Code="RepoNotFound")
+        commit, files = self.commits[repository], self.files[repository]
+        if revision not in ("main", commit, ""):
+            return self.answer(404, X_Error_Code="RevisionNotFound")
+        if action == "tree":
+            tree = [{"type": "file", "path": f, "size": len(b), "oid": str(abs(hash(b)))} for f, b in files.items()]
+            return self.answer(200, json.dumps(tree).encode(), Content_Type="application/json")
+        if action in ("revision", ""):
+            info = {"id": repository, "sha": commit, "siblings": [{"rfilename": f} for f in files]}
+            return self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
+        if repository in self.gated and repository not in self.tokens.get(token, ()):
+            return self.answer(403 if token else 401, X_Error_Code="GatedRepo")
+        return self.answer(200, files[file], X_Repo_Commit=commit, ETag=f'"{abs(hash(files[file]))}"')
+
+    do_GET = do_HEAD
+
+
+ASK = """
+import json, os, sys
+from gaplib import encoders
+for spec, token in json.loads(sys.argv[1]):
+    os.environ["HF_TOKEN"] = token
+    try:
+        print(encoders.load(spec, "cpu").checkpoint.replace("\\n", " | "))
+    except OSError as error:
+        print(str(error).replace("\\n", " | "))
+"""
+
+
+@pytest.fixture
+def ask(made, tmp_path):
+    """A function that loads encoders in a process that may reach the stand-in, and returns a line for each."""
+    for repository, folder in ((CLIP, "clip"), (MEDSIGLIP, "medsiglip"), (BIOMEDCLIP, "biomedclip")):
+        Hub.files[repository] = {p.name: p.read_bytes() for p in (made / folder).iterdir()}
+        Hub.commits[repository] = next(s.revision for s in encoders.REGISTRY.values() if s.checkpoint == repository)
+    Hub.files[BIOMEDCLIP]["open_clip_pytorch_model.bin"] = Hub.files[BIOMEDCLIP].pop("open_clip_model.safetensors")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+
+    def ask(*questions, port=server.server_port, **environment):
+        environment = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HUB_OFFLINE": "0"} | environment
+        environment = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1"} | environment
+        command = [sys.executable, "-c", ASK, json.dumps(questions)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=paths.REPO)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    yield ask
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_the_hub_may_answer(ask):
+    gated, outside, wrong, private, revision, pickled, member, fetched = ask(
+        ("medsiglip", ""),
+        ("medsiglip", "hf_outsider"),
+        ("clip", "hf_mistyped"),
+        ("hf:org/private", ""),
+        (f"hf:{CLIP}@v9", ""),
+        ("biomedclip", ""),
+        ("medsiglip", "hf_member"),
+        ("clip", ""),
+    )
+    assert "is gated, and there is no token: accept its terms at https://huggingface.co/google/medsiglip-448" in gated
+    assert (
+        "is gated, and the token in use is not of an account that was let in" in outside and "hf auth login" in outside
+    )
+    assert "the hub does not accept the token in use" in wrong and CLIP in wrong
+    assert "https://huggingface.co/org/private does not exist, or is private" in private
+    assert f"{CLIP} has no revision v9" in revision
+    assert (
+        f"hf download {BIOMEDCLIP} --revision {Hub.commits[BIOMEDCLIP]}" in pickled and "GAPLIB_CHECKPOINTS" in pickled
+    )
+    assert member == f"{MEDSIGLIP}@{Hub.commits[MEDSIGLIP]}" and fetched == f"{CLIP}@{Hub.commits[CLIP]}"
+    # What was downloaded serves offline, too.
+    assert ask(("clip", ""), HF_HUB_OFFLINE="1") == [fetched]
+
+
+@pytest.mark.slow  # the hub's library tries again for half a minute
+def test_a_hub_out_of_reach(ask):
+    (text,) = ask(("clip", ""), port=9)
+    assert "the hub cannot be reached" in text and "hf download" in text

@@ -1,0 +1,388 @@
+"""The explorer in a real browser: the saved page, JupyterLab, and the exported notebook, without a network."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages import measured, picture, sphere
+from playwright.sync_api import sync_playwright
+
+from gaplib import datasets, encoders, explorer, modulate, paths, project
+from gaplib.datasets import pairs
+
+FLAGS = ["no-sandbox", "disable-background-networking", "disable-component-update", "disable-sync", "no-first-run"]
+START = paths.REPO / "notebooks" / "00-start-here.ipynb"
+WAIT = 120_000  # milliseconds, where a busy machine may need them
+TEXTS = ["</script><b>bold</b>", *(f"text {i}" for i in range(1, 60))]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium on the PATH; install it for these tests")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[f"--{flag}" for flag in FLAGS])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browse(chromium):
+    """A function that opens a page with everything blocked but `allow`; at the end, no page may have complained."""
+    contexts, complaints = [], []
+
+    def complained(message, allow):
+        blocked = message.text.startswith("Failed to load") and not message.location["url"].startswith(allow)
+        if message.type == "error" and not blocked:  # what was asked in vain is counted in `page.asked`
+            complaints.append(message.text)
+
+    def open_page(url, allow="file:", **options):
+        context = chromium.new_context(**{"viewport": {"width": 1000, "height": 900}} | options)
+        contexts.append(context)
+        page = context.new_page()
+        page.asked = []
+
+        def decide(route):
+            if route.request.url.startswith(allow):
+                route.continue_()
+            else:
+                page.asked.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", decide)
+        page.on("console", lambda message: complained(message, allow))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    rng = np.random.default_rng(0)
+    return tuple(sphere(rng, 60, 24, mean) for mean in rng.normal(size=(2, 24)) / np.sqrt(24))
+
+
+@pytest.fixture(scope="module")
+def curve():
+    """The table of a sweep of one cell."""
+    rows = [(lam, seed, 0.6 + 0.1 * lam + 0.01 * seed) for lam in (0.0, 0.5, 1.0) for seed in (0, 1)]
+    table = pd.DataFrame(rows, columns=["lam", "seed", "value"]).assign(split="test", metric="auc", fusion="early")
+    return table.assign(dataset="made", encoder="made", protocol="published", hidden=0)
+
+
+@pytest.fixture(scope="module")
+def saved(clouds, curve, tmp_path_factory):
+    """The URL of a page with everything on it."""
+    at = np.random.default_rng(1).normal(size=(3, 2, 60, 2))
+    images = [picture("red"), *[picture("blue")] * 59]
+    labels = ["rare", *["common"] * 59]
+    page = explorer.explore(
+        clouds, labels, texts=TEXTS, images=images, sweep=curve, umap=([0.0, 0.5, 1.0], at), title="Sixty made pairs"
+    )
+    return page.save(tmp_path_factory.mktemp("page") / "explorer.html").as_uri()
+
+
+def drag(page, slider, share):
+    """Take the slider by its thumb to a share of its way, as a hand does."""
+    slider.scroll_into_view_if_needed()
+    page.wait_for_timeout(100)  # the notebook around it may still be moving
+    box = slider.bounding_box()
+    now = (float(slider.input_value()) + 0.5) / 2
+    y, thumb = box["y"] + box["height"] / 2, 8  # pixels from the end of the slider to the middle of its thumb
+    for k, place in enumerate((now, share)):
+        page.mouse.move(box["x"] + thumb + place * (box["width"] - 2 * thumb), y, steps=1 + 8 * k)
+        if not k:
+            page.mouse.down()
+    page.mouse.up()
+
+
+def shown(view):
+    """Lambda and the five numbers, as a reader sees them."""
+    names = ("value", *explorer.MEASURES)
+    return [float(view.locator(f"#{name}").inner_text()) for name in names]
+
+
+def check_numbers(view, image, text):
+    lam, *numbers = shown(view)
+    np.testing.assert_allclose(numbers, measured(image, text, lam), atol=1e-3)
+    return lam
+
+
+def test_the_saved_page_moves_the_clouds_as_gaplib_does(browse, saved, clouds):
+    page = browse(saved)
+    slider = page.locator("#lam")
+    assert check_numbers(page, *clouds) == 0
+    lams = []
+    for share in (0.9, 0.13, 0.62):
+        drag(page, slider, share)
+        lams.append(check_numbers(page, *clouds))
+        moved = modulate.shift(*clouds, lams[-1])
+        seen = np.reshape(page.evaluate("[...xyz]"), (2, 60, 3))
+        np.testing.assert_allclose(seen, np.stack(moved) @ project.shared_pca(*clouds).T, atol=1e-5)
+        cosines = np.einsum("ij,ij->i", *moved)
+        np.testing.assert_allclose(page.evaluate("[...paired]"), cosines, atol=1e-5)
+        partner = np.array(page.evaluate("Array.from({length: n}, (_, i) => pairs[3 * i + 1])"), int)
+        unpaired = np.einsum("ij,ij->i", moved[0], moved[1][partner])
+        np.testing.assert_allclose(page.evaluate("[...unpaired]"), unpaired, atol=1e-5)
+    np.testing.assert_allclose(lams, [1.3, -0.24, 0.74], atol=0.03)
+    assert page.asked == [] and page.title() == "Sixty made pairs"
+
+
+def test_every_place_of_the_slider_shows_the_numbers_of_gaplib(browse, saved, clouds):
+    page = browse(saved)
+    for k in np.random.default_rng(2).integers(0, 401, 20):
+        page.evaluate(f"set({k})")
+        assert check_numbers(page, *clouds) == round(-0.5 + 0.005 * int(k), 3)
+
+
+def test_the_keyboard_does_everything(browse, saved):
+    page = browse(saved)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "play"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Tab")
+    lams = []
+    for key in ("ArrowRight", "PageUp", "ArrowLeft", "End", "ArrowUp", "Home", "PageDown"):
+        page.keyboard.press(key)
+        lams.append(shown(page)[0])
+    assert lams == [0.01, 0.11, 0.1, 1.5, 1.5, -0.5, -0.5]
+    spoken = page.get_attribute("#lam", "aria-valuetext")
+    assert spoken == f"-0.500, centroid distance {page.inner_text('#centroid_distance')}"
+    order = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id"))
+    assert order == ["colour", "plane", "sphere", "umap"]
+    page.focus("#plane")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert "text 1" in page.inner_text("#tip")
+    page.keyboard.press("ArrowLeft")
+    assert "</script><b>bold</b>" in page.inner_text("#tip")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#tip")
+    before = page.evaluate("[yaw, pitch]")
+    page.focus("#sphere")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    assert np.subtract(page.evaluate("[yaw, pitch]"), before).tolist() == pytest.approx([0.1, 0.1])
+
+
+def test_nothing_plays_unasked_and_play_goes_smoothly_until_paused(browse, saved):
+    page = browse(saved)
+    page.wait_for_timeout(300)
+    assert shown(page)[0] == 0
+    page.click("#play")
+    page.wait_for_function("now > 120")
+    steps = page.evaluate("""() => new Promise(done => {
+        const seen = [now];
+        const watch = () => { seen.push(now); seen.length < 20 ? requestAnimationFrame(watch) : done(seen); };
+        requestAnimationFrame(watch);
+    })""")
+    assert min(np.diff(steps)) >= 0 and 1 <= max(np.diff(steps)) <= 6 and page.inner_text("#play") == "Pause"
+    page.click("#play")
+    lam = shown(page)[0]
+    page.wait_for_timeout(200)
+    assert shown(page)[0] == lam and page.inner_text("#play") == "Play"
+
+
+def test_with_reduced_motion_play_jumps(browse, saved):
+    page = browse(saved, reduced_motion="reduce")
+    page.click("#play")
+    seen = {page.evaluate("now")}
+    for _ in range(12):
+        page.wait_for_timeout(100)
+        seen.add(page.evaluate("now"))
+    assert seen == {100, 120}
+
+
+def place(page, view, modality, pair):
+    box = page.locator(f"#{view}").bounding_box()
+    x, y = page.evaluate(f"[0, 1].map(c => views.{view}.at[2 * ({modality} * n + {pair}) + c])")
+    return box["x"] + x, box["y"] + y
+
+
+@pytest.mark.parametrize("view", ["plane", "sphere", "umap"])
+def test_the_pointer_shows_the_pair(browse, saved, view):
+    page = browse(saved)
+    page.wait_for_function("views.umap.at[0]")
+    page.mouse.move(*place(page, view, 1, 0))
+    # Another point may lie on the very same spot; whichever is nearest is the one shown.
+    pair = page.evaluate("chosen")
+    tip = page.inner_text("#tip")
+    assert tip.startswith(f"pair {pair}, cosine {page.evaluate(f'paired[{pair}]'):.3f}")
+    assert TEXTS[pair] in tip and page.locator("#tip b").count() == 1
+    assert page.evaluate("document.querySelector('#tip img').naturalWidth") == 72
+    box = page.locator("#tip").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1000
+    page.mouse.move(2, 2)
+    assert page.is_hidden("#tip")
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_points_are_drawn_where_they_are_in_their_colours(browse, saved, ratio):
+    page = browse(saved, device_scale_factor=ratio)
+    page.wait_for_function("views.plane.at[0]")
+    script = """m => Array.from({length: n}, (_, i) => [...views.plane.context.getImageData(
+        Math.floor(views.plane.at[2 * (m * n + i)] * devicePixelRatio),
+        Math.floor(views.plane.at[2 * (m * n + i) + 1] * devicePixelRatio), 1, 1).data])"""
+    for modality, colour in enumerate([(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)]):
+        pixels = np.array(page.evaluate(script, modality))
+        assert pixels[:, 3].min() > 150  # of every point, some paint; of most, their own on top
+        assert (np.abs(pixels[:, :3] - colour).max(1) < 30).mean() > 0.7
+
+
+def test_colour_by_label_and_the_sphere_turns(browse, saved):
+    page = browse(saved)
+    assert page.inner_text("#legend").split() == ["image", "text"]
+    views = [page.locator("#sphere").screenshot()]
+    page.select_option("#colour", "label")
+    assert page.inner_text("#legend").split() == ["image", "text", "common", "rare"]
+    views.append(page.locator("#sphere").screenshot())
+    box = page.locator("#sphere").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 90)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 90, steps=4)
+    page.mouse.up()
+    page.mouse.move(2, 2)
+    views.append(page.locator("#sphere").screenshot())
+    assert len(set(views)) == 3
+
+
+def test_curve_and_umap_follow_lambda(browse, saved):
+    page = browse(saved)
+    for lam, words in ((0, "0.605"), (0.25, "0.630"), (1, "0.705"), (1.2, "not trained here"), (-0.1, "not trained")):
+        page.evaluate(f"set(({lam} - first) / step)")
+        page.wait_for_function("!pending")
+        assert words in page.inner_text("#curves")
+    at = np.random.default_rng(1).normal(size=(3, 2, 60, 2)).reshape(3, -1)
+    for lam, want in ((0, at[0]), (0.5, at[1]), (0.75, (at[1] + at[2]) / 2), (1.5, at[2]), (-0.5, at[0])):
+        page.evaluate(f"set(({lam} - first) / step)")
+        np.testing.assert_allclose(page.evaluate("[...flat]"), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [360, 500, 700, 1000])
+def test_at_every_width_and_zoom_nothing_is_cut_off(browse, saved, width):
+    page = browse(saved, viewport={"width": width, "height": 700}, device_scale_factor=2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for box in page.evaluate(
+        "[...document.querySelectorAll('canvas, dd, figcaption')].map(e => e.getBoundingClientRect())"
+    ):
+        assert box["left"] >= 0 and box["right"] <= width
+    assert page.evaluate("views.plane.canvas.width") == 2 * page.evaluate("views.plane.canvas.clientWidth")
+
+
+def test_the_page_is_dark_where_the_reader_is(browse, saved):
+    def contrast(page):
+        script = "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+        ink, back = (np.mean([int(c) for c in re.findall(r"\d+", colour)[:3]]) for colour in page.evaluate(script))
+        return ink - back
+
+    assert contrast(browse(saved, color_scheme="light")) < -180
+    assert contrast(browse(saved, color_scheme="dark")) > 180
+
+
+def test_frame_time_of_two_thousand_pairs(browse, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    clouds = tuple(sphere(rng, 2000, 64, mean) for mean in rng.normal(size=(2, 64)) / 8)
+    page = browse(explorer.explore(clouds).save(tmp_path / "many.html").as_uri())
+    times = page.evaluate("""() => new Promise(done => {
+        play(true);
+        const seen = [];
+        const watch = time => { seen.push(time); seen.length < 90 ? requestAnimationFrame(watch) : done(seen); };
+        requestAnimationFrame(watch);
+    })""")
+    frames = np.diff(times)
+    with capsys.disabled():
+        print(f"\nexplorer, 2 x 2,000 points, no GPU: median frame {np.median(frames):.1f} ms")
+    assert page.evaluate("now") > 100  # and it did move meanwhile
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    """What notebook 00 moves, encoded here once more."""
+    table, about = datasets.load("clipart", n_pairs=500)
+    encoder = encoders.load("mini-clip")
+    image = encoder.encode_images([pairs.open_image(drawing, about.root) for drawing in table["image"]])
+    return image, encoder.encode_texts(table["text"].tolist())
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab on a copy of notebook 00: its folder and its address."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copy(START, folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"--ServerApp.port={port}", "--IdentityProvider.token=", "--no-browser", "--allow-root"]
+    homes = {f"JUPYTER_{kind}_DIR": str(folder / f".{kind}") for kind in ("CONFIG", "DATA", "RUNTIME")}
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", *options]
+    with open(folder / "server.log", "w") as log:
+        server = subprocess.Popen(command, env=os.environ | homes, stdout=log, stderr=log, cwd=folder)
+        try:
+            yield folder, wait_for(f"http://127.0.0.1:{port}/", server, folder / "server.log")
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def wait_for(url, server, log):
+    for _ in range(300):
+        assert server.poll() is None, log.read_text()[-2000:]
+        try:
+            urlopen(f"{url}api", timeout=1).close()
+            return url
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(log.read_text()[-2000:])
+
+
+def test_jupyterlab_and_its_export_move_real_drawings(browse, lab, drawings):
+    folder, url = lab
+    page = browse(f"{url}lab/tree/{START.name}", allow=(url, url.replace("http", "ws")))
+    page.locator(".jp-Notebook .jp-Cell").first.click(timeout=WAIT)
+    for _ in range(page.locator(".jp-Notebook .jp-Cell").count()):
+        page.keyboard.press("Shift+Enter")
+    waiting = "[...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes('*'))"
+    page.wait_for_function(f"!{waiting}", timeout=WAIT)
+    page.keyboard.press("Escape")
+    frame = page.frame_locator("iframe[srcdoc]")
+    for _ in range(page.locator(".jp-Notebook .jp-Cell").count()):  # JupyterLab keeps only the cells in view
+        slider = frame.locator("#lam")
+        if slider.count() and 100 < slider.bounding_box()["y"] < 800:
+            break
+        page.keyboard.press("ArrowUp")
+        page.wait_for_timeout(300)
+    assert check_numbers(frame, *drawings) == 0
+    drag(page, slider, 0.7)
+    assert check_numbers(frame, *drawings) == pytest.approx(0.9, abs=0.03)
+    assert page.asked == []
+    page.locator("[data-jp-item-name=save]").first.click()
+    page.locator(".jp-mod-dirty").wait_for(state="detached")
+    assert "srcdoc" in (folder / START.name).read_text()
+    subprocess.run([sys.executable, "-m", "nbconvert", "--to", "html", START.name], cwd=folder, check=True)
+    page = browse((folder / START.name).with_suffix(".html").as_uri())
+    frame = page.frame_locator("iframe[srcdoc]")
+    assert check_numbers(frame, *drawings) == 0
+    drag(page, frame.locator("#lam"), 0.3)
+    assert check_numbers(frame, *drawings) == pytest.approx(0.1, abs=0.03)
+    for dark, name in ((False, "light"), (True, "dark")):  # it follows the page around it
+        page.evaluate(f"document.body.dataset.jpThemeLight = {str(not dark).lower()}")
+        frame.locator(f":root[data-theme={name}]").wait_for()
+    height = frame.locator("html").evaluate("e => e.offsetHeight")
+    assert height <= page.locator("iframe").bounding_box()["height"] <= height + 10

@@ -1,0 +1,216 @@
+"""The lambda explorer and UMAP through lambda: what goes into the page. tests/browser looks at what comes out of it."""
+
+import base64
+import html
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages import data_of, measured, picture, sphere, unpack
+from PIL import Image
+from sklearn.neighbors import NearestNeighbors
+
+from gaplib import explorer, gap, lambdas, modulate, project, sweep
+from gaplib.plots import animation
+
+
+@pytest.fixture
+def clouds():
+    """A function that makes n pairs in two cones."""
+
+    def make(n, d=24, dtype=np.float32):
+        rng = np.random.default_rng(n)
+        return tuple(sphere(rng, n, d, mean).astype(dtype) for mean in rng.normal(size=(2, d)) / np.sqrt(d))
+
+    return make
+
+
+@pytest.mark.parametrize(("n", "d", "dtype"), [(2, 3, "f8"), (300, 24, "f4"), (3000, 512, "f4"), (300, 24, "f2")])
+def test_numbers_by_lambda_are_those_of_the_measures(clouds, n, d, dtype):
+    image, text = clouds(n, d, dtype)
+    lams = np.random.default_rng(n).uniform(-0.5, 1.5, 5)
+    other = gap.gap_vector(image[: n // 2], text[: n // 2])
+    for vector in (None, other):
+        table = lambdas.by_lambda(image, text, lams, vector)
+        want = [measured(image, text, lam, vector) for lam in lams]
+        np.testing.assert_allclose(table, want, atol=5e-4 if dtype == "f2" else 1e-6)
+
+
+def test_the_page_holds_a_number_for_every_place_of_the_slider(clouds):
+    image, text = clouds(50)
+    data = data_of(explorer.explore((image, text), n=20))
+    numbers = unpack(data["numbers"]).reshape(len(explorer.MEASURES), -1)
+    assert (data["first"], data["steps"], numbers.shape[1]) == (-0.5, 401, 401)
+    for k in (0, 7, 100, 399, 400):
+        np.testing.assert_allclose(numbers[:, k], measured(image, text, -0.5 + k * 0.005), atol=1e-5)
+    assert (data["n"], data["total"], data["gap_of"]) == (20, 50, "fitted on these pairs")
+    assert data["pair"] == sorted(set(data["pair"])) and len(data["pair"]) == 20
+
+
+def test_everybody_has_another_as_unpaired_partner(clouds):
+    for n in (2, 3, 50):
+        partner = unpack(data_of(explorer.explore(clouds(n)))["pairs"]).reshape(n, 3)[:, 1].astype(int)
+        assert sorted(partner) == list(range(n)) and (partner != np.arange(n)).all()
+
+
+def test_features_bring_their_texts_labels_gap_and_curve(make_features):
+    f = make_features("multiclass")
+    runs = [sweep.sweep(f, [0.0, 1.0], [0, 1], protocol) for protocol in ("rescale", "converged")]
+    both = pd.concat([run.table for run in runs])
+    other = both.assign(dataset="elsewhere")
+    data = data_of(explorer.explore(f, n=40, sweep=pd.concat([other, both])))
+    assert data["title"] == "made by made-encoder" and data["gap_of"] == "fitted on training pairs"
+    assert data["texts"] == ["a"] * 40
+    assert [data["labels"]["names"][c] for c in data["labels"]["all"]] == list(f.pairs["label"][data["pair"]])
+    assert [curve["name"] for curve in data["curves"]] == ["rescale", "converged"]
+    want = sweep.curve(runs[0].table)
+    assert (data["curves"][0]["lam"], data["curves"][0]["mean"]) == ([0, 1], want["mean"].tolist())
+    np.testing.assert_allclose(data["curves"][0]["std"], want["std"])
+    numbers = unpack(data["numbers"]).reshape(5, -1)
+    vector = gap.gap_vector(*f.paired("train"))
+    np.testing.assert_allclose(numbers[:, 300], measured(*f.paired(), 1.0, vector), atol=1e-6)
+    assert data_of(explorer.explore(f, sweep=runs[1]))["curves"][0]["name"] == "test AUC"
+
+
+def test_several_labels_are_named_together(make_features):
+    f = make_features("multilabel")
+    data = data_of(explorer.explore(f))
+    rows = f.pairs[["a", "b", "c"]].to_numpy(bool)
+    want = [" + ".join(n for n, one in zip("abc", row, strict=True) if one) or "none" for row in rows]
+    assert [data["labels"]["names"][c] for c in data["labels"]["all"]] == want
+
+
+def test_the_most_frequent_labels_have_a_colour_and_the_others_share_one(clouds):
+    labels = np.repeat(np.arange(10), np.arange(1, 11))
+    data = data_of(explorer.explore(clouds(55), labels=labels))["labels"]
+    assert data["shown"] == ["9", "8", "7", "6", "5", "4", "3", "3 others"]
+    assert [data["codes"][labels.tolist().index(label)] for label in range(10)] == [7, 7, 7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def test_texts_cannot_end_the_script_and_long_ones_are_cut(clouds):
+    texts = ["</script><script>alert(1)</script>", '<!-- "quotes" & \u2028 ü', "x" * 500]
+    page = explorer.explore(clouds(3), texts=texts, labels=["</SCRIPT>", "a", "b"], title="</title><b>")
+    data = data_of(page)
+    assert data["texts"][:2] == texts[:2] and data["texts"][2] == "x" * 199 + "…"
+    assert page.page.lower().count("</script") == 2 and "</title><b>" not in page.page
+    framed = re.search(r'srcdoc="([^"]*)"', page._repr_html_())[1]
+    assert html.unescape(framed) == page.page
+
+
+def test_thumbnails_are_small_and_each_image_is_there_once(clouds, tmp_path):
+    red, blue = picture("red"), picture("blue")
+    (tmp_path / "blue.png").write_bytes(blue)
+    data = data_of(explorer.explore(clouds(3), images=[red, str(tmp_path / "blue.png"), red]))["thumbs"]
+    assert data["index"] == [0, 1, 0] and len(data["pictures"]) == 2
+    for uri, colour in zip(data["pictures"], (0, 2), strict=True):
+        kind, content = uri.split(",")
+        small = Image.open(io.BytesIO(base64.b64decode(content)))
+        assert kind == "data:image/webp;base64" and small.size == (72, 36)
+        assert np.asarray(small.convert("RGB")).mean((0, 1)).argmax() == colour
+    with pytest.raises(ValueError, match="images, row 2: of 4 bytes is not a readable image"):
+        explorer.explore(clouds(3), images=[red, red, b"no p"])
+
+
+def test_a_page_of_2000_pairs_needs_nothing_and_is_small(clouds, tmp_path):
+    page = explorer.explore(clouds(2100, 128), texts=["drawing " * 30] * 2100, labels=np.arange(2100) % 40)
+    path = page.save(tmp_path / "deep" / "page.html")
+    assert path.read_text(encoding="utf-8") == page.page and [p.name for p in path.parent.iterdir()] == ["page.html"]
+    assert path.stat().st_size < 1_500_000
+    assert not re.search(r"https?:|//cdn|@import|url\(|<link|\bsrc=|fetch\(|XMLHttpRequest", page.page)
+
+
+def test_bad_input_gets_one_clear_message(clouds, make_features):
+    image, text = clouds(30)
+    for options, message in (
+        ({"labels": ["a"]}, "labels: one a pair needed, got 1 for 30 pairs"),
+        ({"texts": ["a"] * 31}, "texts: one a pair needed, got 31 for 30 pairs"),
+        ({"gap": np.ones(3)}, "gap must be a finite vector of length 24"),
+        ({"umap": ([0, 1], np.zeros((2, 2, 29, 2)))}, r"both modalities of all 30 pairs .* shape \(2, 2, 29, 2\)"),
+        ({"umap": ([0, 1], np.zeros((2, 2, 30, 2))), "n": 20}, r"drawn \(n=20\)"),
+        ({"n": 1}, "sample must be at least 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            explorer.explore((image, text), **options)
+    with pytest.raises(ValueError, match="paired rows needed, got 30 image and 29 text"):
+        explorer.explore((image, text[:29]))
+    with pytest.raises(ValueError, match="text: row 1 is moved to the origin"):
+        lambdas.by_lambda(np.eye(3), np.eye(3), [1.0], gap=-2 * np.eye(3)[1])
+    f = make_features("binary")
+    table = sweep.sweep(f, [0.0, 1.0], [0], "converged").table
+    with pytest.raises(ValueError, match="it holds 0 of made by made-encoder"):
+        explorer.explore(f, sweep=table.assign(encoder="another"))
+    with pytest.raises(ValueError, match="from 1 to 8 curves can be shown, it holds 9"):
+        explorer.explore(f.paired(), sweep=pd.concat([table.assign(encoder=str(i)) for i in range(9)]))
+
+
+@pytest.fixture(scope="module")
+def through_lambda():
+    """Two cones of pairs that share a third of their directions, their UMAP through lambda, and one UMAP a lambda."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(80, 12))
+    image, text = (common + 0.3 * rng.normal(size=(80, 12)) + 2 * mean for mean in rng.normal(size=(2, 12)))
+    image, text = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text))
+    lams = [0.0, 0.5, 1.0]
+    apart = [np.stack(project.umap(*modulate.shift(image, text, lam))) for lam in lams]
+    return image, text, project.umap_by_lambda(image, text, lams), np.stack(apart)
+
+
+def test_umap_through_lambda_shows_movement_and_not_refitting(through_lambda):
+    image, text, (lams, at), apart = through_lambda
+    assert lams == [0.0, 0.5, 1.0] and at.shape == apart.shape == (3, 2, 80, 2)
+
+    def step(views):
+        return np.median(np.linalg.norm(np.diff(views, axis=0), axis=-1)) / views.std((0, 1, 2)).mean()
+
+    assert step(at) < 0.75 * step(apart)
+
+
+def test_umap_through_lambda_mixes_where_the_rows_do(through_lambda):
+    image, text, (lams, at), _ = through_lambda
+    rows = [np.concatenate(modulate.shift(image, text, lam)) for lam in lams]
+    there, seen = ([mixed(x) for x in views] for views in (rows, at.reshape(len(lams), -1, 2)))
+    assert there[0] < 0.05 and there[-1] > 0.25  # apart as encoded, mixed once the centroids meet
+    np.testing.assert_allclose(seen, there, atol=0.15)
+
+
+def mixed(x):
+    """Share of the other modality among the ten nearest neighbours."""
+    index = NearestNeighbors(n_neighbors=10).fit(x).kneighbors(return_distance=False)
+    half = len(x) // 2
+    return float(((index < half) != (np.arange(len(x)) < half)[:, None]).mean())
+
+
+def test_umap_through_lambda_refuses_what_it_cannot_draw(clouds):
+    for lams in ([0.5], [0.0, 0.0], [1.0, 0.0]):
+        with pytest.raises(ValueError, match="at least two, in rising order"):
+            project.umap_by_lambda(*clouds(30), lams)
+    with pytest.raises(ValueError, match="at least 16 rows, got 15"):
+        project.umap_by_lambda(*clouds(15), [0, 1])
+
+
+def test_the_page_takes_the_umap(through_lambda):
+    image, text, umap, _ = through_lambda
+    data = data_of(explorer.explore((image, text), umap=umap))["umap"]
+    assert data["lams"] == umap[0]
+    np.testing.assert_array_equal(unpack(data["at"]), umap[1].ravel())
+
+
+def test_the_animation_moves_there_and_back(tmp_path):
+    rng = np.random.default_rng(0)
+    columns = ["dataset", "lam", "modality", "pair"]
+    index = pd.MultiIndex.from_product([["one", "two"], [0.0, 0.5, 1.0], ["image", "text"], range(20)], names=columns)
+    table = pd.DataFrame(rng.normal(size=(len(index), 2)), index, ["x", "y"]).reset_index()
+    path = animation.umap_by_lambda(table.assign(encoder="made", seed=0), tmp_path / "deep" / "moving.gif")
+    with Image.open(path) as gif:
+        assert (gif.n_frames, gif.info["loop"], gif.width) == (16, 0, 770)
+        pictures = []
+        for frame in range(gif.n_frames):
+            gif.seek(frame)
+            pictures.append(np.asarray(gif.convert("RGB"), int))
+    assert all(np.abs(b - a).sum() for a, b in zip(pictures, pictures[1:], strict=False))
+    for there, back in zip(pictures[1:8], pictures[:8:-1], strict=True):
+        np.testing.assert_array_equal(there, back)
+    for colour in ((0, 114, 178), (213, 94, 0)):
+        assert (np.abs(pictures[0] - colour).max(-1) < 70).sum() > 100

@@ -1,0 +1,66 @@
+"""The same extraction by Ray actors: equal results, a killed worker costs its shard, nothing beyond this machine."""
+
+import builtins
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from gaplib import features
+from gaplib.features import engine_ray, shards
+
+
+def kill_one_worker(parts, killed):
+    """As soon as a shard is finished, kill an actor that is busy with another."""
+    while not killed:
+        workers = [p for p in psutil.Process().children(recursive=True) if "MapWorker" in " ".join(cmdline(p))]
+        if list(parts.glob("image-*.safetensors")) and workers:
+            killed.append(workers[0].pid)
+            os.kill(workers[0].pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def cmdline(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_two_workers_one_of_them_killed_equal_the_local_run(root, monkeypatch):
+    monkeypatch.setattr(shards, "SIZE", 50)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "")  # Ray's own processes must start within its time
+    local = features.extract("clipart", "mini-clip", n_pairs=600)
+    whole = (local.image.copy(), local.text.copy())
+    path = root / "data" / "features" / "clipart-600" / "mini-clip.safetensors"
+    path.unlink()
+    killed = []
+    watcher = threading.Thread(target=kill_one_worker, args=(path.with_suffix(".parts"), killed), daemon=True)
+    watcher.start()
+    try:
+        found = features.extract("clipart", "mini-clip", n_pairs=600, engine="ray", workers=2)
+    finally:
+        pids, killed = list(killed), killed.append(0)
+    assert len(pids) == 1 and not psutil.pid_exists(pids[0])
+    for one, other in zip((found.image, found.text), whole, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_array_equal(found.image_index, local.image_index)
+    assert not path.with_suffix(".parts").exists()
+    assert not [p for p in psutil.Process().children(recursive=True) if "ray" in " ".join(cmdline(p))]
+
+
+def test_without_ray_there_is_one_message(monkeypatch):
+    real = builtins.__import__
+
+    def no_ray(name, *rest, **more):
+        if name.startswith("ray"):
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", no_ray)
+    with pytest.raises(ImportError, match=r'engine="ray" needs Ray: pip install "gaplib\[cluster\]"'):
+        engine_ray.engine(None).__enter__()

@@ -1,0 +1,194 @@
+"""Embeddings that exist already: the published layout and npz in, features that every notebook takes out."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from counting import Counting
+from made import sphere
+from PIL import Image
+
+from gaplib import features, sweep
+from gaplib.datasets.pairs import About, Dataset
+
+N, D = 120, 12
+
+
+def frame(labels=("a", "b", "c"), split=("train", "test", "train", "train"), seed=0):
+    """A table as the source paper's code writes it; every image twice, columns not in order."""
+    rng = np.random.default_rng(seed)
+    image = np.repeat(sphere(rng, N // 2, D, 0.3), 2, 0)
+    text = sphere(rng, N, D, -0.3)
+    table = pd.DataFrame(
+        {
+            "image_id": [f"{i // 2}.jpg" for i in range(N)],
+            "question": [f"what is {i}?" for i in range(N)],
+            "answer": [labels[i % len(labels)] for i in range(N)],
+            "split": [split[i % len(split)] for i in range(N)],
+        }
+    )
+    columns = {f"img_emb_{i}": image[:, i] for i in range(D)} | {f"text_emb_{i}": text[:, i] for i in range(D)}
+    return pd.concat([table, pd.DataFrame(columns)[list(columns)[::-1]]], axis=1), image, text
+
+
+COLUMNS = {"label": "answer", "image": "image_id", "text": "question"}
+
+
+def write(table, path):
+    if path.suffix == ".csv":
+        table.to_csv(path, index=False)
+    elif path.suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        x = {
+            kind: table[[f"{prefix}_emb_{i}" for i in range(D)]]
+            for kind, prefix in (("image", "img"), ("text", "text"))
+        }
+        others = {name: table[name].to_numpy(str) for name in ("image_id", "question", "answer", "split")}
+        np.savez(path, **{kind: values.to_numpy() for kind, values in x.items()}, **others)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
+def test_all_layouts_are_read_stored_and_swept(root, tmp_path, suffix):
+    table, image, text = frame()
+    path = write(table, tmp_path / f"embeddings_clip.{suffix}")
+    features.read(path, "coco-qa", "clip", **COLUMNS)
+    f = features.load("coco-qa", "clip")
+    np.testing.assert_allclose(f.paired()[0], image, atol=1e-6)
+    np.testing.assert_allclose(f.paired()[1], text, atol=1e-6)
+    assert f.image.shape == (N // 2, D) and f.image.dtype == np.float32
+    assert f.about == About("coco-qa", "natural", "multiclass", ("a", "b", "c"))
+    assert list(f.targets[:4]) == [0, 1, 2, 0] and list(f.pairs["text"][:1]) == ["what is 0?"]
+    assert len(f.rows("train")) == 90 and len(f.rows("test")) == 30 and f.pairs["group"][0] == "0.jpg"
+    assert sweep.sweep(f, [0, 1], [1]).table["value"].notna().all()
+
+
+def test_extract_gives_what_was_read_and_never_overwrites_it(root, tmp_path, capsys):
+    table, image, _ = frame()
+    features.read(write(table, tmp_path / "e.csv"), "daquar", "clip", **COLUMNS)
+    f = features.extract("daquar", "clip")  # neither the dataset nor the encoder is here
+    np.testing.assert_allclose(f.paired()[0], image, atol=1e-6)
+    assert "daquar by clip: as read from e.csv" in capsys.readouterr().out
+    pairs = pd.DataFrame({"image": [b"0", b"1", b"2", b"3"], "text": "t", "split": ["train", "train", "val", "test"]})
+    pairs["group"], pairs["label"] = pairs.index, ["a", "b", "a", "b"]
+    dataset = Dataset(pairs, About("daquar", "natural", "binary", ("a", "b")))
+    with pytest.raises(ValueError, match=r"clip.safetensors goes with other pairs than these"):
+        features.extract(dataset, Counting())
+    other, *_ = frame(labels=("a", "b"))
+    with pytest.raises(ValueError, match=r"clip.safetensors goes with other pairs than these"):
+        features.read(write(other, tmp_path / "o.csv"), "daquar", "siglip", **COLUMNS)
+    features.read(write(table, tmp_path / "s.csv"), "daquar", "siglip", **COLUMNS)
+    assert features.load("daquar", "clip").pairs.equals(features.load("daquar", "siglip").pairs)
+
+
+def test_what_was_encoded_here_is_not_overwritten_by_what_is_read(root, tmp_path):
+    pairs = pd.DataFrame({"image": ["0", "1", "2", "3"], "text": "t", "split": ["train", "train", "val", "test"]})
+    for i in pairs.index:
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / str(i), "PNG")
+    pairs["group"], pairs["label"] = pairs.index, ["a", "b", "a", "b"]
+    features.extract(Dataset(pairs, About("own", "natural", "binary", ("a", "b"), tmp_path)), Counting())
+    path = write(frame()[0], tmp_path / "e.csv")
+    with pytest.raises(ValueError, match=r"counting.safetensors was encoded here, not read in; remove it"):
+        features.read(path, "own", "counting", "answer")
+    assert len(features.load("own", "counting").pairs) == 4
+
+
+def test_several_labels_in_columns_as_mimic_has_them(root, tmp_path, capsys):
+    table, image, _ = frame(split=("train", "validate", "test"))
+    table["Edema"] = np.tile([0, 1, np.nan, 1], N // 4)
+    table["No Finding"] = np.tile([1, 0, 1, -1], N // 4)
+    f = features.read(write(table, tmp_path / "e.csv"), "mimic-cxr", "clip", ["Edema", "No Finding"], "medical")
+    assert f.about.task == "multilabel" and f.about.domain == "medical" and f.about.labels == ("Edema", "No Finding")
+    np.testing.assert_array_equal(f.targets[:3], [[0, 1], [1, 0], [0, 1]])
+    np.testing.assert_allclose(f.paired()[0], image[np.arange(N) % 4 != 3], atol=1e-6)
+    assert "30 rows with an uncertain label (-1) are left out" in capsys.readouterr().out
+    assert len(f.rows("val")) == 30
+
+
+def test_several_labels_in_a_cell_as_daquar_has_them(root, tmp_path):
+    table, *_ = frame(labels=("chair", "chair, table", "rare", "table"), split=("train",) * 4 + ("test",) * 4)
+    table.loc[table.index[6::16], "answer"] = "chair"  # so that "rare" is rare among test rows
+    f = features.read(write(table, tmp_path / "e.csv"), "daquar", "clip", "answer", separator=", ", least=10)
+    assert f.about.labels == ("chair", "table") and f.about.task == "multilabel"
+    np.testing.assert_array_equal(f.targets[:3], [[1, 0], [1, 1], [0, 1]])
+    assert len(f.pairs) == (table["answer"] != "rare").sum()
+
+
+def test_rows_that_are_not_of_unit_norm_are_normalised_with_a_message(root, tmp_path, capsys):
+    table, image, _ = frame()
+    table[[c for c in table if c.startswith("img_emb")]] *= 2
+    f = features.read(write(table, tmp_path / "e.csv"), "own", "clip", "answer")
+    np.testing.assert_allclose(f.paired()[0], image, atol=1e-6)
+    out = capsys.readouterr().out
+    assert "image embeddings are not of unit norm (off by up to 1): normalised" in out and "text embeddings" not in out
+
+
+def test_a_file_merged_by_image_path_alone_is_named(root, tmp_path, capsys):
+    table, *_ = frame()
+    crossed = table.drop(columns=[c for c in table if c.startswith("text_emb")]).merge(
+        table[["image_id", *(c for c in table if c.startswith("text_emb"))]], on="image_id"
+    )
+    features.read(write(crossed, tmp_path / "e.csv"), "crossed", "clip", **COLUMNS)
+    assert f"{N} texts have several embeddings" in capsys.readouterr().out
+    features.read(write(table, tmp_path / "t.csv"), "right", "clip", **COLUMNS)
+    assert "several embeddings" not in capsys.readouterr().out
+
+
+def damaged(table, damage):
+    if damage == "gap":
+        table.loc[7, "img_emb_3"] = np.nan
+    elif damage == "word":
+        table["img_emb_3"] = table["img_emb_3"].astype(object)
+        table.loc[7, "img_emb_3"] = "n.a."
+    elif damage == "zero":
+        table.loc[7, [f"text_emb_{i}" for i in range(D)]] = 0
+    elif damage == "split":
+        table.loc[7, "split"] = "tset"
+    elif damage == "label":
+        table.loc[7, "answer"] = None
+    elif damage == "width":
+        table = table.drop(columns="text_emb_11")
+    elif damage == "test":
+        table["split"] = "train"
+    elif damage == "one":
+        table["answer"] = "a"
+    elif damage == "none":
+        table = table.drop(columns=[f"text_emb_{i}" for i in range(D)])
+    return table
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("gap", "image embedding of row 7: number 3 is missing or not finite (1 such rows)"),
+        ("word", "row 7, column 'img_emb_3': 'n.a.' is no number"),
+        ("zero", "text embedding of row 7: it is zero"),
+        ("split", "row 7: unknown split 'tset'; use train, val, test"),
+        ("label", "row 7: no 'answer'; fill it or drop the row"),
+        ("width", "image embeddings of shape (120, 12), text embeddings of (120, 11)"),
+        ("test", "no pairs in split 'test'"),
+        ("one", "'answer' is the same in every row"),
+        ("none", "no columns text_emb_0, text_emb_1, ...; it has image_id, question, answer, split"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_stored(root, tmp_path, damage, message):
+    path = write(damaged(frame()[0], damage), tmp_path / "e.csv")
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        features.read(path, "own", "clip", "answer")
+    assert "e.csv" in str(error.value) and not list((tmp_path / "data").rglob("*.*"))
+
+
+def test_files_that_are_none_are_named(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file .*absent.csv to read embeddings from"):
+        features.read(tmp_path / "absent.csv", "own", "clip")
+    for name, content in (("a.csv", b""), ("b.csv", b"\xff\xfe\x00"), ("c.npz", b"no zip"), ("d.parquet", b"PAR1")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} cannot be read"):
+            features.read(tmp_path / name, "own", "clip")
+    (tmp_path / "e.tsv").write_text("")
+    with pytest.raises(ValueError, match="unknown kind of embedding file '.tsv'"):
+        features.read(tmp_path / "e.tsv", "own", "clip")
+    with pytest.raises(ValueError, match="no column 'pic' to take as image; it has image_id, question"):
+        features.read(write(frame()[0], tmp_path / "f.csv"), "own", "clip", "answer", image="pic")

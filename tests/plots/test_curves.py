@@ -1,0 +1,242 @@
+"""Figures of what a probe learns: what is drawn is what the table says, and nothing lies on anything else."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection, PolyCollection
+
+from gaplib import paths, plots
+from gaplib.plots import curves, style
+
+DATASETS, ENCODERS = ("one", "two", "three"), ("mini-clip", "mini-siglip", "mini-biomedclip", "mini-medsiglip")
+CELLS = list(itertools.product(DATASETS, ENCODERS))
+LAMS = (0.0, 0.5, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def figures():
+    """The house style, and no figure left open."""
+    with plt.rc_context():
+        style.use()
+        yield
+        plt.close("all")
+
+
+@pytest.fixture
+def changes():
+    """Curves of three protocols, one of them unknown to the house, rows in no order."""
+    rng = np.random.default_rng(0)
+    keys = itertools.product(DATASETS, ENCODERS, ("converged", "published", "mine"), LAMS)
+    table = pd.DataFrame(keys, columns=["dataset", "encoder", "protocol", "lam"])
+    table["mean"] = 0.8 + 0.02 * rng.random(len(table))
+    table["std"] = np.where(table["protocol"] == "converged", np.nan, 0.001)
+    return table.iloc[::-1].reset_index(drop=True)
+
+
+@pytest.fixture
+def contrasts():
+    """Contrasts of two protocols, every verdict among them."""
+    rng = np.random.default_rng(0)
+    keys = [(p, *cell) for p in ("published", "converged") for cell in CELLS]
+    table = pd.DataFrame(keys, columns=["protocol", "dataset", "encoder"])
+    for name in curves.DIFFERENCES:
+        table[name] = 0.01 * rng.normal(size=len(table))
+        table[f"{name}_low"] = table[name] - 0.005
+        table[f"{name}_high"] = table[name] + 0.007
+    table["lam"] = rng.choice(LAMS, len(table))
+    table["verdict"] = list(itertools.islice(itertools.cycle(curves.VERDICTS), len(table)))
+    return table
+
+
+@pytest.fixture
+def learned():
+    """Paths of two seeds that stop at different epochs, and a chosen lambda for each cell."""
+    keys = [(*cell, seed, epoch) for cell in CELLS for seed, n in ((42, 5), (43, 8)) for epoch in range(n)]
+    path = pd.DataFrame(keys, columns=["dataset", "encoder", "seed", "epoch"])
+    path["lam"] = 0.5 + 0.1 * path["epoch"] * np.where(path["encoder"] == "mini-clip", 1, -1)
+    chosen = pd.DataFrame(CELLS, columns=["dataset", "encoder"])
+    chosen["lam"] = np.linspace(0, 1, len(chosen)).round(2)
+    return path, chosen
+
+
+def shown(fig):
+    return [ax for ax in fig.axes if ax.axison]
+
+
+def bands(ax):
+    return [c for c in ax.collections if isinstance(c, PolyCollection)]
+
+
+def edges(band):
+    """Lower and upper edge of a band, by place."""
+    corners = pd.DataFrame(band.get_paths()[0].vertices, columns=["x", "y"]).groupby("x")["y"]
+    return corners.min().to_numpy(), corners.max().to_numpy()
+
+
+def assert_apart(fig):
+    """Legend, panels (with all that is written around them) and caption keep apart and inside the figure."""
+    fig.draw_without_rendering()
+    boxes = [ax.get_tightbbox() for ax in shown(fig)]
+    boxes += [thing.get_window_extent() for thing in (*fig.legends, fig._supxlabel, fig._supylabel) if thing]
+    for a, b in itertools.combinations(boxes, 2):
+        assert not a.padded(-1).overlaps(b.padded(-1))
+    for box in boxes:
+        assert box.x0 > -1 and box.y0 > -1 and box.x1 < fig.bbox.x1 + 1 and box.y1 < fig.bbox.y1 + 1
+
+
+def test_controls_draw_the_change_of_each_protocol_from_lambda_0(changes):
+    fig = curves.controls(changes, "A note.")
+    assert len(shown(fig)) == 12 and len({ax.get_xlim() for ax in fig.axes}) == 1
+    assert all(len({ax.get_ylim() for ax in fig.axes[row : row + 4]}) == 1 for row in (0, 4, 8))
+    for ax, (_, cell) in zip(fig.axes, changes.groupby(["dataset", "encoder"], sort=False), strict=True):
+        lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+        assert list(lines) == ["published", "converged", "mine"]
+        for protocol, line in lines.items():
+            means = cell[cell["protocol"] == protocol].sort_values("lam")["mean"].to_numpy()
+            np.testing.assert_allclose(line.get_xdata(), LAMS)
+            np.testing.assert_allclose(line.get_ydata(), means - means[0], atol=1e-15)
+            assert line.get_ydata()[0] == 0
+            assert ax.get_ylim()[0] < line.get_ydata().min() and line.get_ydata().max() < ax.get_ylim()[1]
+        low, high = edges(bands(ax)[0])
+        np.testing.assert_allclose(high - low, 0.002)
+        np.testing.assert_allclose((high + low) / 2, lines["published"].get_ydata(), atol=1e-15)
+    names = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert names == ["published", "its std over seeds", "converged", "mine"]
+    assert lines["published"].get_color() == "black" and lines["mine"].get_color() in curves.OTHERS
+    assert "A note." in fig.get_supxlabel()
+    assert_apart(fig)
+
+
+def test_a_caption_that_grows_stays_within_the_figure(changes):
+    fig = curves.controls(changes)
+    plots.caption(fig, f"{fig.get_supxlabel()}\nLeft out: {', '.join(f'dataset-{i}' for i in range(40))}.")
+    assert "dataset-39" in fig.get_supxlabel() and fig.get_supxlabel().count("\n") >= 4
+    assert_apart(fig)
+
+
+def test_controls_start_at_the_lambda_nearest_0(changes):
+    fig = curves.controls(changes.assign(lam=changes["lam"] - 0.4))  # -0.4, 0.1, 0.6
+    assert all(line.get_ydata()[1] == 0 for ax in fig.axes for line in ax.lines if len(line.get_xdata()) == 3)
+
+
+def test_controls_draw_no_band_without_a_std_and_no_panel_without_rows(changes):
+    fig = curves.controls(changes.assign(std=np.nan))
+    assert not any(bands(ax) for ax in fig.axes)
+    kept = changes[(changes["dataset"] != "two") | (changes["encoder"] != "mini-clip")]
+    fig = curves.controls(kept[kept["protocol"] != "published"])
+    assert len(shown(fig)) == 11 and not any(bands(ax) for ax in fig.axes)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["converged", "mine"]
+    assert_apart(fig)
+
+
+def test_verdicts_draw_the_intervals_of_the_table(contrasts):
+    fig = curves.verdicts(contrasts)
+    assert [ax.get_title() for ax in shown(fig)] == ["published", "converged"]
+    assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
+    for ax in shown(fig):
+        part = contrasts[contrasts["protocol"] == ax.get_title()]
+        drawn = {c.get_label(): np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)}
+        points = {line.get_label(): line.get_xdata() for line in ax.lines if not line.get_label().startswith("_")}
+        assert set(drawn) == set(points) == set(curves.DIFFERENCES)
+        for name, segments in drawn.items():
+            np.testing.assert_array_equal(segments[:, :, 0], part[[f"{name}_low", f"{name}_high"]])
+            np.testing.assert_array_equal(points[name], part[name])
+        # Every interval lies in the row whose label names its encoder, and what is written there is its own.
+        ticks = dict(zip(ax.get_yticks(), (t.get_text() for t in fig.axes[0].get_yticklabels()), strict=True))
+        places = drawn["lam_1"][:, 0, 1]
+        assert [ticks[place] for place in places] == list(part["encoder"])
+        written = {}
+        for text in ax.texts:
+            written.setdefault(text.xy[1], []).append(text.get_text())
+        for place, lam, verdict in zip(places, part["lam"], part["verdict"], strict=True):
+            assert written[place] == [f"{lam:g}", curves.VERDICTS[verdict][0]]
+        assert all(text.get_color() == style.NEUTRAL for text in ax.texts if text.get_text() == "none")
+    assert [t for t in ticks.values() if t in DATASETS] == list(DATASETS)
+    assert_apart(fig)
+
+
+@pytest.mark.parametrize(("count", "scale"), [(1, 1), (3, 0.3), (3, 1.4), (5, 5)])
+def test_verdicts_of_any_number_of_protocols_keep_apart(contrasts, count, scale):
+    one = contrasts[contrasts["protocol"] == "published"].copy()
+    one[[name + end for name in curves.DIFFERENCES for end in ("", "_low", "_high")]] *= scale
+    fig = curves.verdicts(pd.concat([one.assign(protocol=f"protocol {i}") for i in range(count)]))
+    assert [ax.get_title() for ax in shown(fig)] == [f"protocol {i}" for i in range(count)]
+    assert_apart(fig)
+    for ax in shown(fig):
+        labels = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
+        assert len(labels) > 1
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(labels, 2))
+        notes = [text.get_window_extent() for text in ax.texts]
+        assert not any(a.padded(-1).overlaps(b.padded(-1)) for a, b in itertools.combinations(notes, 2))
+
+
+def test_published_draws_the_committed_figures():
+    table = pd.read_csv(paths.DATA / "published" / "published_sweeps.csv")
+    assert len(table) == 4 * 4 * 11 * 3 and not table.isna().any(axis=None)
+    fig = curves.published(table)
+    auc = table[table["metric"] == "auc"]
+    cells = auc.groupby(["dataset", "encoder"], sort=False)
+    assert len(shown(fig)) == len(cells) == 16
+    for ax, (_, cell) in zip(fig.axes, cells, strict=True):
+        line, best = ax.lines
+        np.testing.assert_array_equal(line.get_xydata(), cell[["lam", "mean"]])
+        np.testing.assert_array_equal(best.get_ydata(), [cell["mean"].max()])
+        assert best.get_markerfacecolor() == "white"
+        low, high = edges(bands(ax)[0])
+        np.testing.assert_allclose([low, high], [cell["mean"] - cell["std"], cell["mean"] + cell["std"]])
+        bottom, top = ax.get_ylim()
+        assert top - bottom > 0.03 - 1e-12 and bottom < low.min() and high.max() < top
+    caption = " ".join(fig.get_supxlabel().split())
+    assert "2603.17246" in caption and "read off the test curve" in caption and "hard predictions" in caption
+    assert_apart(fig)
+
+
+def test_ours_are_drawn_beside_the_published_ones_by_the_same_kind_of_auc():
+    table = pd.read_csv(paths.DATA / "published" / "published_sweeps.csv")
+    rows = itertools.product(["brset", "ham10000-published"], ["clip"], LAMS, (1, 2), ("auc", "auc_hard"))
+    ours = pd.DataFrame(rows, columns=["dataset", "encoder", "lam", "seed", "metric"])
+    ours = ours.assign(protocol="published", fusion="early", hidden=0, split="test")
+    ours["value"] = 0.6 + 0.1 * ours["lam"] + 0.05 * (ours["metric"] == "auc_hard") + 0.01 * ours["seed"]
+    fig = curves.published(table, ours=ours)
+    drawn = [ax.lines[2].get_xydata() for ax in shown(fig) if len(ax.lines) == 3]
+    for line, level in zip(drawn, (0.615, 0.665), strict=True):  # brset, then ham10000 by hard predictions
+        np.testing.assert_allclose(line, [(lam, level + 0.1 * lam) for lam in LAMS])
+    assert [h.get_text() for h in fig.legends[0].get_texts()][-1] == "ours, mean over seeds"
+    assert_apart(fig)
+
+
+def test_published_cone_is_whole():
+    cone = pd.read_csv(paths.DATA / "published" / "published_cone.csv")
+    assert len(cone.drop_duplicates(["dataset", "encoder", "modality"])) == len(cone) == 8 * 4 * 2
+    assert cone["mean_resultant_length"].between(0, 1).all()
+
+
+def test_learned_lambda_draws_a_line_a_seed_and_the_chosen_lambda(learned):
+    path, chosen = learned
+    fig = curves.learned_lambda(path, chosen)
+    assert len(shown(fig)) == 12 and len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
+    for ax, cell in zip(fig.axes, chosen.itertuples(), strict=True):
+        rows = path[(path["dataset"] == cell.dataset) & (path["encoder"] == cell.encoder)]
+        zero, one, *seeds, dashed = ax.lines
+        assert [set(line.get_ydata()) for line in (zero, one, dashed)] == [{0}, {1}, {cell.lam}]
+        assert [len(line.get_xdata()) for line in seeds] == [5, 8]
+        for line, (_, seed) in zip(seeds, rows.groupby("seed"), strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), seed[["epoch", "lam"]])
+        assert [text.get_text() for text in ax.texts if text.xy[0] == 1] == [f"{cell.lam:g}"]
+    low, high = ax.get_ylim()
+    assert low < path["lam"].min() and path["lam"].max() < high
+    assert_apart(fig)
+
+
+def test_several_runs_of_a_cell_are_refused(changes, contrasts, learned):
+    path, chosen = learned
+    for draw, tables in (
+        (curves.controls, [changes]),
+        (curves.verdicts, [contrasts]),
+        (curves.learned_lambda, [path, chosen]),
+    ):
+        with pytest.raises(ValueError, match="more than one row for dataset .*keep one kind of run"):
+            draw(*(pd.concat([table, table]) for table in tables))

@@ -1,0 +1,191 @@
+"""Sweeps: tidy results, right metrics, choice on validation data, and refusals before any training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from gaplib import sweep
+from gaplib.sweep import probe
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A hundred steps of the published size teach little on so few rows."""
+    quicker = probe.Training(lr=0.03, epochs=40)
+    for name in ("published", "rescale", "gap-kept"):
+        monkeypatch.setitem(sweep.PROTOCOLS, name, (sweep.PROTOCOLS[name][0], quicker))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+@pytest.mark.parametrize(
+    ("protocol", "fusion", "hidden"),
+    [(name, "early", 0) for name in sweep.PROTOCOLS] + [("published", "early", 128), ("rescale", "late", 64)],
+)
+def test_sweep_is_tidy_and_learns(make_features, task, protocol, fusion, hidden):
+    features, seeds = make_features(task), [42, 43]
+    result = sweep.sweep(features, [-0.5, 0, 1], seeds, protocol, fusion, hidden)
+    table, n = result.table, 1 if protocol in ("converged", "no-renorm") else 2
+    assert list(table) == [*sweep.CELL, "lam", "seed", "split", "metric", "value"]
+    assert len(table) == 3 * n * 2 * 4 and table["value"].between(0, 1).all()
+    assert not table.duplicated(["lam", "seed", "split", "metric"]).any()
+    assert table.loc[table["metric"] == "auc", "value"].mean() > 0.6
+    assert result.best in (-0.5, 0, 1)
+    mean = sweep.curve(table)["mean"].to_numpy()
+    again = [np.mean([sweep.auc(s[j], result.truth).mean() for s in result.scores]) for j in range(3)]
+    np.testing.assert_allclose(mean, again, atol=1e-6)
+    assert protocol != "no-renorm" or np.ptp(mean) < 1e-6
+
+
+def test_gap_is_fitted_on_training_rows_or_on_all(make_features):
+    features = make_features("binary")
+    before = sweep.sweep(features, [0, 1], seeds=[1]).probes.move.direction
+    image, text = features.paired("train")
+    np.testing.assert_allclose(before, image.mean(0, dtype=float) - text.mean(0, dtype=float), atol=1e-6)
+    features.image[features.rows("test")] *= -1
+    np.testing.assert_array_equal(sweep.sweep(features, [0, 1], seeds=[1]).probes.move.direction, before)
+    image, text = features.paired()
+    every = sweep.sweep(features, [0, 1], [1], **sweep.PUBLISHED).probes.move.direction
+    np.testing.assert_allclose(every, image.mean(0, dtype=float) - text.mean(0, dtype=float), atol=1e-6)
+
+
+def test_each_seed_cuts_its_own_validation_rows_where_there_are_none(make_features):
+    features = make_features("binary")
+    features.pairs["split"] = features.pairs["split"].replace("val", "train")
+    rows = sweep.split_rows(features, [1, 2])
+    assert rows["train"].shape == (2, 405) and rows["val"].shape == (2, 45)
+    assert not set(rows["train"][0]) & set(rows["val"][0]) and set(rows["val"][0]) != set(rows["val"][1])
+    assert sweep.sweep(features, [0, 1], [1, 2]).table["value"].notna().all()
+
+
+def test_a_validation_cut_without_some_class_is_scored_by_the_others(make_features):
+    features = make_features("multiclass", n=100)
+    features.pairs["split"] = features.pairs["split"].replace("val", "train")
+    with pytest.raises(ValueError, match="'train': no pair of 'c'"):
+        rare = features.pairs["label"].where(
+            features.pairs["split"] == "test", features.pairs["label"].replace("c", "a")
+        )
+        sweep.sweep(replace(features, pairs=features.pairs.assign(label=rare)), [0, 1], [1])
+    cut = sweep.split_rows(features, [1])["val"][0]
+    features.pairs.loc[cut, "label"] = ["a", "b"] * (len(cut) // 2) + ["a"] * (len(cut) % 2)
+    assert sweep.sweep(features, [0, 1], [1]).table["value"].notna().all()
+    features.pairs.loc[cut, "label"] = "a"
+    with pytest.raises(ValueError, match="cut for validation, holds one class"):
+        sweep.sweep(features, [0, 1], [1])
+
+
+def test_a_label_that_never_varies_is_left_out_and_named(make_features):
+    features = make_features("multilabel")
+    features.pairs.loc[features.pairs["split"] == "test", "b"] = 0
+    with pytest.warns(UserWarning, match="left out, for it never varies in some split: 'b'"):
+        result = sweep.sweep(features, [0, 1], [1])
+    assert result.truth.shape[1] == 2 and result.table["value"].notna().all()
+
+
+def test_a_sweep_shows_itself(make_features):
+    result = sweep.sweep(make_features("binary"), [0, 1], [1, 2])
+    at = sweep.choose(result.table).iloc[0]
+    assert repr(result).startswith("Sweep(made x made-encoder, published, 2 lambdas, 2 seeds: test AUC ")
+    assert f"{at['mean']:.3f} at lambda {at['lam']:g}" in repr(result)
+    assert f"{at['mean']:.3f}</td>" in result._repr_html_()
+
+
+def test_auc_of_large_logits_keeps_their_order():
+    logits = np.linspace(20, 60, 400, dtype=np.float32)[:, None]  # of all of which the logistic function makes 1
+    y = (np.random.default_rng(0).random(400) < 0.5).astype(int)
+    expected = roc_auc_score(y, logits[:, 0])
+    assert sweep.metrics(logits, y, "binary")["auc"] == pytest.approx(expected, abs=1e-9)
+    both = np.hstack([np.zeros_like(logits), logits / 2])
+    assert sweep.metrics(both, y, "multiclass")["auc"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_auc_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    scores, truth = rng.normal(size=(200, 4)).round(1), rng.random((200, 4)) < 0.3  # rounded: ties
+    expected = [roc_auc_score(truth[:, k], scores[:, k]) for k in range(4)]
+    np.testing.assert_allclose(sweep.auc(scores, truth), expected, atol=1e-12)
+    assert np.isnan(sweep.auc(scores[:, :1], np.zeros((200, 1), bool)))[0]
+
+
+def test_multiclass_auc_is_of_scores_one_against_the_rest():
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(300, 5)), rng.integers(0, 5, 300)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert sweep.metrics(logits, y, "multiclass")["auc"] == pytest.approx(
+        roc_auc_score(y, probabilities, multi_class="ovr", average="macro")
+    )
+
+
+def test_hard_auc_is_of_predictions():
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(300, 5)), rng.integers(0, 5, 300)
+    hard = np.eye(5)[logits.argmax(1)]
+    expected = np.mean([roc_auc_score(y == k, hard[:, k]) for k in range(5)])
+    assert sweep.metrics(logits, y, "multiclass")["auc_hard"] == pytest.approx(expected)
+
+
+def test_lambda_is_chosen_on_validation_not_on_test(make_features):
+    table = sweep.sweep(make_features("binary"), lams=[0, 1], seeds=[1, 2]).table
+    auc = table["metric"] == "auc"
+    table.loc[auc, "value"] = 0.5
+    table.loc[auc & (table["split"] == "val") & (table["lam"] == 1), "value"] = 0.6
+    table.loc[auc & (table["split"] == "test") & (table["lam"] == 0), "value"] = 0.9
+    chosen = sweep.choose(table)
+    assert chosen["lam"].tolist() == [1] and chosen["mean"].tolist() == [0.5]
+
+
+def test_sensitivity_against_seeds_alone(make_features):
+    table = sweep.sweep(make_features("binary"), lams=[0, 0.5, 1], seeds=[1, 2, 3]).table
+    rows, rng = (table["metric"] == "auc") & (table["split"] == "test"), np.random.default_rng(0)
+    table.loc[rows, "value"] = 0.7 + 0.01 * rng.normal(size=rows.sum())
+    flat = sweep.sensitivity(table).iloc[0]
+    assert flat["range"] < 2 * flat["by_chance_95"]
+    table.loc[rows, "value"] += 0.2 * table.loc[rows, "lam"]
+    steep = sweep.sensitivity(table).iloc[0]
+    assert steep["range"] == pytest.approx(0.2, abs=0.03)
+    # What seeds give does not depend on what lambda does.
+    assert steep["by_chance_95"] == pytest.approx(flat["by_chance_95"])
+
+
+def test_refusals(make_features):
+    features = make_features("multiclass")
+    for options, message in [
+        ({"lams": [0, float("nan")]}, "lambda must be a finite number"),
+        ({"lams": [0, 0]}, "every lambda must be given once"),
+        ({"lams": [0.5]}, "at least two lambdas, got \\[0.5\\]"),
+        ({"seeds": [1, 1]}, "every seed must be given once"),
+        ({"seeds": []}, "every seed must be given once"),
+        ({"protocol": "publishd"}, "unknown protocol 'publishd': did you mean 'published'"),
+        ({"fusion": "lat"}, "unknown fusion 'lat': did you mean 'late'"),
+        ({"fusion": "late"}, "hidden must be a number of units, 64 as published, for late fusion; got 0"),
+        ({"hidden": -1}, "hidden must be a number of units, 0 or 128 as published"),
+        ({"protocol": "converged", "hidden": 128}, "'converged' is a logistic regression"),
+        ({"fit_on": "test"}, "unknown rows to fit the gap on"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            sweep.sweep(features, **options)
+
+    def changed(task, column, rows, value):
+        made = make_features(task)
+        made.pairs.loc[rows(made.pairs), column] = value
+        return made
+
+    def said(task, other):
+        made = make_features(task)
+        return replace(made, about=replace(made.about, task=other))
+
+    for made, message in [
+        (
+            changed("multiclass", "label", lambda p: (p["split"] == "val") & (p["label"] == "c"), "a"),
+            "split 'val': no pair of 'c'; take more pairs",
+        ),
+        (changed("binary", "label", lambda p: p.index == 3, "zebra"), "a label is none of 'a', 'b'"),
+        (changed("multilabel", "b", lambda p: p.index == 3, 2), "must hold 0 and 1 only"),
+        (said("binary", "multilabel"), "said to be multilabel, but has no column 'a', 'b'"),
+        (said("multilabel", "multiclass"), "said to be multiclass, but has no column 'label'"),
+        (said("binary", "regression"), "unknown task of dataset 'made': 'regression'"),
+        (changed("binary", "split", lambda p: p["split"] == "test", "train"), "there is no test split"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            sweep.sweep(made)
