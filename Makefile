@@ -26,7 +26,7 @@ help: ## list the targets
 	@echo "setting up .venv (once; about a minute, most of it torch)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements.lock)
 	@$(PY) -m uv pip install --quiet --python $(PY) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) \
-		--constraints requirements.lock --group dev --editable .
+		--constraints requirements.lock --group dev --editable .[encoders,notebooks,cluster]
 	@mkdir -p $(LAB_SETTINGS) && echo '$(NO_NEWS)' > $(LAB_SETTINGS)/overrides.json
 	@touch $@
 
