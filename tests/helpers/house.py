@@ -10,9 +10,10 @@ def tuple_assignments(source: str) -> list[int]:
     """Lines on which several unlike things are assigned at once, as in `a, b = f(x), g(y)`."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
-            if any(isinstance(target, ast.Tuple) for target in node.targets):
-                found.append(node.lineno)
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+            continue
+        if any(isinstance(target, ast.Tuple) for target in node.targets):
+            found.append(node.lineno)
     return found
 
 
