@@ -112,10 +112,10 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
-def check_sample(size: int | None) -> int | None:
-    """The size of a sample: an int of at least 2, or None for all rows."""
-    if size is not None and (not _whole(size) or size < 2):
-        raise ValueError(f"sample must be at least 2 rows, a whole number, or None for all, got {size!r}")
+def check_sample(size: int | None, least: int = 2) -> int | None:
+    """The size of a sample: an int of at least `least`, or None for all rows."""
+    if size is not None and (not _whole(size) or size < least):
+        raise ValueError(f"sample must be at least {least} rows, a whole number, or None for all, got {size!r}")
     return size
 
 

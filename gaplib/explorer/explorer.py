@@ -18,7 +18,7 @@ from PIL import Image
 from gaplib import gap as measures
 from gaplib import modulate, project, rows
 from gaplib.datasets.pairs import label_columns, open_image
-from gaplib.lambdas import by_lambda
+from gaplib.modulate import by_lambda
 
 __all__ = ["Explorer", "explore"]
 
