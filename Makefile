@@ -39,7 +39,7 @@ RUN = @$(PY) -m gaplib.study $*
 BASE = $(addprefix gaplib/,names.py paths.py rows.py)
 ENCODED = $(BASE) $(shell find gaplib/datasets gaplib/encoders gaplib/features -name '*.py') data/pairs/clipart.parquet \
 	requirements.lock $(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
-MEASURED = $(BASE) $(wildcard gaplib/cone.py gaplib/isotropy.py gaplib/gap.py gaplib/overlap.py gaplib/modulate.py gaplib/lambdas.py)
+MEASURED = $(BASE) $(addprefix gaplib/,cone.py gap.py modulate.py)
 SWEPT = $(wildcard gaplib/sweep/*.py)
 EXPLORER = gaplib/project.py $(wildcard gaplib/explorer/*)
 PLOTS = $(wildcard gaplib/plots/*.py)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gaplib import rows
+from gaplib import names, rows
 from gaplib.modulate import check_gap, check_lambdas, shift
 
 # Points whose shadow on the view is shorter than this have no direction in it.
@@ -110,9 +110,9 @@ def umap(
         Image and text coordinates, (n, 2) each.
     """
     from sklearn.decomposition import PCA
-    from umap import UMAP
 
-    image, text = rows.check_two(image, text)
+    UMAP = names.extra("umap", "notebooks").UMAP
+    image, text = rows.check_two(image, text, least=2)
     seed = rows.check_seed(seed)
     both = np.concatenate([rows.scan(image, "image"), rows.scan(text, "text")])
     start = PCA(2, random_state=seed).fit_transform(both)
@@ -161,8 +161,7 @@ def umap_by_lambda(
     ValueError
         If the rows are not pairs, are no more than the neighbours, or the lambdas do not rise.
     """
-    from umap import AlignedUMAP
-
+    AlignedUMAP = names.extra("umap", "notebooks").AlignedUMAP
     image, text = rows.check_pairs(image, text, least=1 + n_neighbors)
     seed = rows.check_seed(seed)
     lams = check_lambdas(lams)
