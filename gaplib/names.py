@@ -1,6 +1,8 @@
-"""Finding a thing by its name, with an error that helps when there is none."""
+"""Names: found with an error that helps when there is none, refused where they would leave their folder."""
 
 from difflib import get_close_matches
+
+LONGEST = 150  # bytes of a name; file systems end at 255, and suffixes are added
 
 
 def pick(choices, name, kind):
@@ -28,3 +30,30 @@ def pick(choices, name, kind):
     near = get_close_matches(str(name), choices, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     raise ValueError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(choices)}")
+
+
+def plain(name, kind):
+    r"""A name that a folder or file may have, or a ValueError: so that nothing is read or written outside its place.
+
+    Parameters
+    ----------
+    name : str
+    kind : str
+        What to call it in the error.
+
+    Examples
+    --------
+    >>> plain("phantom-cxr-500", "dataset")
+    'phantom-cxr-500'
+    >>> plain("../secret", "dataset")
+    Traceback (most recent call last):
+    ...
+    ValueError: '../secret' is no name of a dataset: give a plain name for a folder, without / and \, not empty, . or ..
+    """
+    usable = isinstance(name, str) and name.isprintable() and name == name.strip() and len(name.encode()) <= LONGEST
+    if not usable or name in ("", ".", "..") or "/" in name or "\\" in name:
+        shown = repr(name) if len(repr(name)) < LONGEST else f"{repr(name)[:60]}..."
+        raise ValueError(
+            f"{shown} is no name of a {kind}: give a plain name for a folder, without / and \\, not empty, . or .."
+        )
+    return name
