@@ -26,7 +26,7 @@ def features(dataset):
 
 def downloads(dataset):
     """Folder of a dataset as its publishers lay it out; `GAPLIB_DATASETS` names another disk for all of them."""
-    return Path(os.environ.get("GAPLIB_DATASETS", DATA / "downloads")).absolute() / dataset
+    return Path(os.environ.get("GAPLIB_DATASETS", DATA / "downloads")).expanduser().absolute() / dataset
 
 
 def results(study):
