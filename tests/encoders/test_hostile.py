@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from gaplib import encoders, paths
+from gaplib.encoders import trust
 
 REFUSED = (
     "code of its own (auto_map)",
@@ -47,6 +48,15 @@ def test_code_of_a_checkpoint_is_neither_run_nor_asked_about(kind, way, tmp_path
         encoders.load(spec, "cpu")
     assert not mark.exists() and not questions
     assert any(words in str(caught.value) for words in REFUSED), caught.value
+
+
+def test_a_library_left_to_itself_raises_instead_of_asking(tmp_path, questions):
+    from transformers import AutoConfig
+
+    folder = checkpoints.hostile(tmp_path, "transformers own model", tmp_path / "it was run")
+    with trust.guarded(), pytest.raises(ValueError, match="custom code"):
+        AutoConfig.from_pretrained(folder)
+    assert not questions and not (tmp_path / "it was run").exists()
 
 
 def test_an_unread_file_with_code_does_not_matter(tmp_path, questions):

@@ -80,9 +80,13 @@ CODE, OWN = {"auto_map": MAP}, {"auto_map": MAP, "model_type": "own"}
 TRUST = {"tokenizer_kwargs": {"trust_remote_code": True}}
 EVIL = """
 from pathlib import Path
-from transformers import BertTokenizer as Tokenizer, CLIPProcessor as Processor, CLIPImageProcessor as ImageProcessor
-from transformers import BertConfig as Config, BertModel as Model
+import transformers
 Path({mark!r}).touch()
+class Config(transformers.BertConfig): pass
+class Model(transformers.BertModel): pass
+class Tokenizer(transformers.BertTokenizer): pass
+class Processor(transformers.CLIPProcessor): pass
+class ImageProcessor(transformers.CLIPImageProcessor): pass
 """
 
 
