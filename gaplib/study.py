@@ -61,7 +61,7 @@ def load(name: str) -> dict:
     path = pick({p.stem: p for p in sorted(paths.STUDIES.glob("*.yaml"))}, name, "study")
     where = f"study {name!r}:"
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"{where} its name names folders, so call {path.name} by letters, digits, '-', '_' and '.' only")
+        raise ValueError(f"{where} folders are named after it, so only letters, digits, '-', '_' and '.' may be in it")
     try:
         parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -128,7 +128,7 @@ def read(study: str, name: str) -> pd.DataFrame:
     """
     path = paths.results(study) / f"{name}.parquet"
     if not path.is_file():
-        raise FileNotFoundError(f"no table {path}; run the notebook that writes {name!r} under the study {study!r} first")
+        raise FileNotFoundError(f"no table {path}; first run the notebook that writes {name!r} under study {study!r}")
     return pd.read_parquet(path)
 
 
@@ -251,7 +251,7 @@ def _run_or_exit(name, notebook):
     except DeadKernelError:
         sys.exit(f"{notebook.name}: the kernel died; most often the memory was full. Try a smaller n_pairs")
     except OSError as error:
-        sys.exit(f"{notebook.name}: nothing can be written below {paths.made()}; GAPLIB_ROOT names another place ({error})")
+        sys.exit(f"{notebook.name}: cannot write below {paths.made()}; GAPLIB_ROOT names another place ({error})")
 
 
 def main() -> None:
