@@ -9,12 +9,12 @@ from sklearn.metrics import accuracy_score, f1_score
 CELL = ["dataset", "encoder", "protocol", "fusion", "hidden"]
 
 
-def truths(y, task, outputs):
+def truths(y: np.ndarray, task: str, outputs: int) -> np.ndarray:
     """Labels as a bool matrix (n, outputs), one column an output; `y` as `pairs.targets` gives it."""
     return y[:, None] == np.arange(outputs) if task == "multiclass" else y.reshape(len(y), outputs) > 0
 
 
-def metrics(logits, y, task):
+def metrics(logits: np.ndarray, y: np.ndarray, task: str) -> dict[str, float]:
     """Accuracy, macro-F1, score AUC and hard AUC of logits.
 
     `auc` is of scores; macro one-vs-rest over classes, macro over labels. `auc_hard` is the same of hard predictions,
@@ -37,10 +37,12 @@ def metrics(logits, y, task):
     """
     truth = truths(y, task, logits.shape[1])
     if task == "multiclass":
-        scores, hard = log_softmax(logits.astype(float), axis=1), logits.argmax(1)
-        chosen = hard[:, None] == np.arange(logits.shape[1])
+        scores = log_softmax(logits.astype(float), axis=1)
+        hard = logits.argmax(1)
+        chosen = truths(hard, task, logits.shape[1])
     else:
-        scores, chosen = logits, logits > 0
+        scores = logits
+        chosen = logits > 0
         hard = chosen[:, 0].astype(int) if task == "binary" else chosen.astype(int)
     return {
         "acc": float(accuracy_score(y, hard)),
@@ -50,7 +52,7 @@ def metrics(logits, y, task):
     }
 
 
-def auc(scores, truth):
+def auc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of every column, from the ranks of the scores (Mann-Whitney).
 
     Parameters
@@ -74,7 +76,7 @@ def auc(scores, truth):
         return (ranks - positives * (positives + 1) / 2) / (positives * (len(truth) - positives))
 
 
-def curve(table, metric="auc", split="test"):
+def curve(table: pd.DataFrame, metric: str = "auc", split: str = "test") -> pd.DataFrame:
     """Mean and sample standard deviation over seeds, by cell and lambda.
 
     Returns
@@ -86,7 +88,7 @@ def curve(table, metric="auc", split="test"):
     return rows.groupby([*CELL, "lam"], sort=False)["value"].agg(["mean", "std"]).reset_index()
 
 
-def choose(table, metric="auc"):
+def choose(table: pd.DataFrame, metric: str = "auc") -> pd.DataFrame:
     """The lambda of each cell with the best mean validation score, and the test score there.
 
     The smallest such lambda when several are equally good.
@@ -101,7 +103,7 @@ def choose(table, metric="auc"):
     return best.merge(curve(table, metric, "test"), on=[*CELL, "lam"])
 
 
-def sensitivity(table, metric="auc", draws=999, seed=0):
+def sensitivity(table: pd.DataFrame, metric: str = "auc", draws: int = 999, seed: int = 0) -> pd.DataFrame:
     """How much lambda moves the test score: max - min of the mean curve, and what seeds alone would give.
 
     For the latter, each seed's curve without the means of seed and lambda is kept whole, because neighbouring lambdas
@@ -113,7 +115,8 @@ def sensitivity(table, metric="auc", draws=999, seed=0):
     DataFrame
         dataset, encoder, protocol, fusion, hidden, range, by_chance, by_chance_95.
     """
-    rng, records = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    records = []
     rows = table[(table["metric"] == metric) & (table["split"] == "test")]
     for cell, group in rows.groupby(CELL, sort=False):
         scores = group.pivot(index="seed", columns="lam", values="value").to_numpy()

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from gaplib import sweep
-from gaplib.sweep import probe
+from gaplib.sweep import checks, probe
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_gap_is_fitted_on_training_rows_or_on_all(make_features):
 def test_each_seed_cuts_its_own_validation_rows_where_there_are_none(make_features):
     features = make_features("binary")
     features.pairs["split"] = features.pairs["split"].replace("val", "train")
-    rows = sweep.split_rows(features, [1, 2])
+    rows = checks.split_rows(features, [1, 2])
     assert rows["train"].shape == (2, 405) and rows["val"].shape == (2, 45)
     assert not set(rows["train"][0]) & set(rows["val"][0]) and set(rows["val"][0]) != set(rows["val"][1])
     assert sweep.sweep(features, [0, 1], [1, 2]).table["value"].notna().all()
@@ -67,7 +67,7 @@ def test_a_validation_cut_without_some_class_is_scored_by_the_others(make_featur
             features.pairs["split"] == "test", features.pairs["label"].replace("c", "a")
         )
         sweep.sweep(replace(features, pairs=features.pairs.assign(label=rare)), [0, 1], [1])
-    cut = sweep.split_rows(features, [1])["val"][0]
+    cut = checks.split_rows(features, [1])["val"][0]
     features.pairs.loc[cut, "label"] = ["a", "b"] * (len(cut) // 2) + ["a"] * (len(cut) % 2)
     assert sweep.sweep(features, [0, 1], [1]).table["value"].notna().all()
     features.pairs.loc[cut, "label"] = "a"

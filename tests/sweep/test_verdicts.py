@@ -53,8 +53,8 @@ def test_differences_are_those_of_the_aucs_and_their_bootstrap_is_that_of_the_ro
 
 def test_ties_count_half():
     scores = np.array([0.0, 1.0, 1.0, 2.0])
-    order = verdicts._in_order(scores, np.array([1, 3]), np.array([0, 2]))
-    np.testing.assert_array_equal(order, [[1, 0.5], [1, 1]])
+    order = verdicts.in_order(scores, np.array([1, 3]))
+    np.testing.assert_array_equal(order, [[1, 0.5, 0.5, 0], [1, 1, 1, 0.5]])
 
 
 def test_holm_is_the_step_down_adjustment():
@@ -117,8 +117,13 @@ def test_kinds_of_cells_are_compared_with_an_interval():
     row = sweep.compare(table, "kind")
     assert row["low"] < row["difference"] < row["high"] and row["low"] > 0 and row["cells"] == (8, 4)
     assert np.isnan(sweep.compare(table[:9], "kind")["low"])
-    with pytest.raises(ValueError, match="must have two kinds"):
-        sweep.compare(table[:8], "kind")
+    one = sweep.compare(table[:8], "kind")
+    assert one["cells"] == (8, 0) and one["told"] == "one kind only: nothing to compare it with"
+    assert np.isnan([one["difference"], one["low"], one["high"]]).all()
+    with pytest.raises(ValueError, match="'kind' must have two kinds"):
+        sweep.compare(table.assign(kind=["a", "b", "c"] * 4), "kind")
+    with pytest.raises(ValueError, match="no column 'domain' to compare; there are kind, range"):
+        sweep.compare(table, "domain")
 
 
 def test_refusals():
