@@ -2,9 +2,9 @@
 
 from gaplib.sweep.checks import FUSIONS
 from gaplib.sweep.probe import Converged, Training
-from gaplib.sweep.scores import CELL, auc, choose, curve, metrics, sensitivity
+from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
 from gaplib.sweep.sweep import LAMS, PROTOCOLS, PUBLISHED, SEEDS, Sweep, sweep
-from gaplib.sweep.verdicts import compare, contrasts
+from gaplib.sweep.verdicts import compare, contrasts, sensitivity
 
 __all__ = [
     "CELL",

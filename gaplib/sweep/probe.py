@@ -170,15 +170,9 @@ class Examples:
         return self.train.gather(1, torch.stack(shuffled).to(self.train.device)).split(size, dim=1)
 
     def validation_loss(self, logits_of, size):
-        """Mean loss of each cell on the validation rows, `size` rows at a time."""
-        total = mass = 0
-        for rows in self.val.split(size, dim=1):
-            share = rows.shape[1]
-            if self.task == "multiclass":  # a weighted mean is a mean by weight, not by row
-                share = self.balance.gather(1, self.y[rows]).sum(1, keepdim=True)
-            total = total + self.loss(logits_of(rows), rows) * share
-            mass = mass + share
-        return total / mass
+        """Mean loss of each cell on the validation rows, of which `size` are gone through at a time."""
+        parts = [logits_of(rows) for rows in self.val.split(size, dim=1)]
+        return self.loss(torch.cat(parts, 1), self.val)
 
 
 def train(examples: Examples, seeds, head: Head, training: Training, step: Callable = lambda: None) -> Probes:
@@ -202,17 +196,8 @@ def train(examples: Examples, seeds, head: Head, training: Training, step: Calla
 def fit(examples, logits_of, weights, groups, seeds, training, step):
     """Minimise the loss of all cells with AdamW and early stopping; returns their `Best`.
 
-    Parameters
-    ----------
-    examples : Examples
-    logits_of : callable
-        From rows (seeds, batch) to logits, by the present `weights`.
-    weights : dict of Tensor
-        Of shape (seeds, lambdas, ...); changed in place.
-    groups : list of dict
-        The weights again, as an optimiser takes them.
-    seeds, training, step
-        As in `train`.
+    `weights` (seeds, lambdas, ...), by name, change in place, and `logits_of(rows)` are the logits by what they are;
+    `groups` are the weights again, as an optimiser takes them.
     """
     for weight in weights.values():
         weight.requires_grad_()

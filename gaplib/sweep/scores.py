@@ -1,4 +1,4 @@
-"""Scores of probes and their tables: metrics, AUC, mean curves, the lambda chosen on validation data, sensitivity."""
+"""Scores of probes and their tables: metrics, AUC, mean curves, the lambda chosen on validation data."""
 
 import numpy as np
 import pandas as pd
@@ -101,29 +101,3 @@ def choose(table: pd.DataFrame, metric: str = "auc") -> pd.DataFrame:
     val = curve(table, metric, "val").sort_values("lam", kind="stable")
     best = val.loc[val.groupby(CELL, sort=False)["mean"].idxmax(), [*CELL, "lam"]]
     return best.merge(curve(table, metric, "test"), on=[*CELL, "lam"])
-
-
-def sensitivity(table: pd.DataFrame, metric: str = "auc", draws: int = 999, seed: int = 0) -> pd.DataFrame:
-    """How much lambda moves the test score: max - min of the mean curve, and what seeds alone would give.
-
-    For the latter, each seed's curve without the means of seed and lambda is kept whole, because neighbouring lambdas
-    err together, and weighted by a standard normal number. `by_chance` is the median of the range of the mean of
-    these over the draws, `by_chance_95` its 95 % quantile; NaN with a single seed.
-
-    Returns
-    -------
-    DataFrame
-        dataset, encoder, protocol, fusion, hidden, range, by_chance, by_chance_95.
-    """
-    rng = np.random.default_rng(seed)
-    records = []
-    rows = table[(table["metric"] == metric) & (table["split"] == "test")]
-    for cell, group in rows.groupby(CELL, sort=False):
-        scores = group.pivot(index="seed", columns="lam", values="value").to_numpy()
-        noise = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
-        noise *= np.sqrt(len(scores) / max(len(scores) - 1, 1))  # centring took a share of the variance
-        if len(scores) < 2:  # no noise can be seen
-            noise = np.full_like(noise, np.nan)
-        chance = np.ptp(rng.normal(size=(draws, len(noise))) @ noise / len(noise), axis=1)
-        records.append((*cell, np.ptp(scores.mean(0)), np.median(chance), np.quantile(chance, 0.95)))
-    return pd.DataFrame(records, columns=[*CELL, "range", "by_chance", "by_chance_95"])

@@ -40,7 +40,7 @@ class Sweep:
     `table` is tidy: dataset, encoder, protocol, fusion, hidden, lam, seed, split, metric, value. `scores`, float32
     (seeds, lambdas, test rows, outputs), are what its AUCs rank: logits, or logarithms of probabilities where there are
     several classes. `truth`, bool (test rows, outputs), are the labels; what the macro mean leaves out is in neither.
-    `groups` (test rows) are codes of the patient, lesion or image that a row belongs to; by default each has its own.
+    `groups` (test rows) name the patient, lesion or image that a row belongs to; by default each has its own.
     """
 
     table: pd.DataFrame
@@ -139,7 +139,7 @@ def sweep(
     table = _table(logits, pairs, lams, seeds, cell)
     scores = log_softmax(logits["test"], axis=-1) if pairs.task == "multiclass" else logits["test"]
     truth = truths(pairs.y[pairs.rows["test"]], pairs.task, scores.shape[-1])
-    groups = pd.factorize(features.pairs["group"].iloc[pairs.rows["test"]])[0]
+    groups = features.pairs["group"].to_numpy()[pairs.rows["test"]]
     return Sweep(table, scores, truth, probes, tuple(lams), groups)
 
 

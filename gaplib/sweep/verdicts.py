@@ -8,7 +8,7 @@ from scipy.stats import bootstrap
 
 from gaplib.sweep import work
 from gaplib.sweep.checks import check_seed
-from gaplib.sweep.scores import CELL, sensitivity
+from gaplib.sweep.scores import CELL
 from gaplib.sweep.sweep import Sweep
 
 VERDICTS = (
@@ -87,10 +87,7 @@ def _check_runs(runs):
 
 def _groups(run):
     """Codes of the rows that are drawn together; -1 where there is none."""
-    if run.groups is None:
-        return np.arange(len(run.truth))
-    codes = pd.factorize(np.asarray(run.groups))[0]
-    return np.where(pd.Series(run.groups).eq(-1), -1, codes)  # as `sweep` writes a group that is empty
+    return np.arange(len(run.truth)) if run.groups is None else pd.factorize(np.asarray(run.groups))[0]
 
 
 def _cell(run, resamples, seed, step):
@@ -98,16 +95,13 @@ def _cell(run, resamples, seed, step):
     lam = run.best
     auc = run.table[(run.table["metric"] == "auc") & (run.table["split"] == "test")]
     means = auc.groupby("lam")["value"].mean()
-    drawn = {0.0: (0.0, 0.0)}
-    counts = _resampled(_groups(run), resamples, seed)
-    for other in {lam, 1.0} - {0.0}:
-        drawn[other] = _rise(run, other, counts, step)
+    rises = _rises(run, {lam, 1.0} - {0.0}, _resampled(_groups(run), resamples, seed), step)
     return (
         run.table[CELL].iloc[0].to_dict()
         | {"n_test": len(run.truth), "lam": lam}
-        | _interval("lam_0", drawn[lam], drawn[0.0])
-        | _interval("lam_1", drawn[lam], drawn[1.0])
-        | _interval("one_0", drawn[1.0], drawn[0.0])
+        | _interval("lam_0", rises[lam], rises[0.0])
+        | _interval("lam_1", rises[lam], rises[1.0])
+        | _interval("one_0", rises[1.0], rises[0.0])
         | {"auc_0": means[0.0], "auc_1": means[1.0], "auc_lam": means[lam]}
         | sensitivity(run.table).iloc[0][["range", "by_chance_95"]].to_dict()
     )
@@ -116,27 +110,30 @@ def _cell(run, resamples, seed, step):
 def _resampled(groups, resamples, seed):
     """How often each row is drawn, (resamples, rows), whole groups at a time."""
     n = groups.max() + 1
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    return counts.astype(np.float32)[:, groups]
+    rng = np.random.default_rng(seed)
+    counts = np.empty((resamples, len(groups)), np.float32)
+    for some in np.array_split(counts, 1 + counts.size // BLOCK):  # of whole numbers of eight bytes only a part
+        some[:] = rng.multinomial(n, np.full(n, 1 / n), size=len(some))[:, groups]
+    return counts
 
 
-def _rise(run, lam, counts, step):
-    """AUC(lam) - AUC(0), means over seeds and outputs: its value, and that of each resample that has one."""
-    one = run.scores[:, run.lams.index(lam)]
-    other = run.scores[:, run.lams.index(0.0)]
+def _rises(run, lams, counts, step):
+    """By lambda AUC(lam) - AUC(0), means over seeds and outputs: first of all rows, then of each resample."""
+    still = run.scores[:, run.lams.index(0.0)]
 
     def of_output(k, step):
         step()
-        return _output_rise(one[..., k], other[..., k], run.truth[:, k], counts)
+        moved = [run.scores[:, run.lams.index(lam), :, k] for lam in lams]
+        return [_output_rise(scores, still[..., k], run.truth[:, k], counts) for scores in moved]
 
-    values, draws = zip(*work.side_by_side(of_output, range(run.truth.shape[1]), step), strict=True)
-    draws = np.array(draws)
-    draws = draws[:, np.isfinite(draws).any(0)]  # a resample of one class only has no AUC
-    return np.mean(values), np.nanmean(draws, axis=0)
+    rises = np.array(work.side_by_side(of_output, range(run.truth.shape[1]), step))
+    rises = rises[..., np.isfinite(rises).any((0, 1))]  # a resample of one class only has no AUC
+    zero = {0.0: np.zeros(rises.shape[-1])}
+    return zero | dict(zip(lams, np.nanmean(rises, axis=0), strict=True))
 
 
 def _output_rise(one, other, positive, counts):
-    """As `_rise`, of one output: scores (seeds, rows), whether a row is positive, counts (resamples, rows).
+    """As `_rises`, of one output: scores (seeds, rows), whether a row is positive, counts (resamples, rows).
 
     AUC is the share of pairs of a positive and a negative that are in order. A resample weighs such a pair by how often
     it drew both; seeds average inside the pairs.
@@ -152,7 +149,7 @@ def _output_rise(one, other, positive, counts):
         won += np.einsum("bp,bp->b", counts[:, some], counts @ order.T)
     drawn = counts[:, places].sum(1, dtype=float)
     mass = drawn * (counts.sum(1, dtype=float) - drawn)
-    return value, np.divide(won, mass, out=np.full(len(counts), np.nan), where=mass > 0)
+    return np.append(value, np.divide(won, mass, out=np.full(len(counts), np.nan), where=mass > 0))
 
 
 def in_order(scores: np.ndarray, some: np.ndarray) -> np.ndarray:
@@ -169,11 +166,12 @@ def in_order(scores: np.ndarray, some: np.ndarray) -> np.ndarray:
 
 def _interval(name, one, other):
     """Difference of two rises, with its 95 % interval and two-sided p-value."""
-    draws = np.asarray(one[1] - other[1])
+    difference, *draws = one - other
+    draws = np.array(draws)
     low, high = np.quantile(draws, [0.025, 0.975])
     fewer = min((draws <= 0).sum(), (draws >= 0).sum())
     p = min(1.0, 2 * (fewer + 1) / (draws.size + 1))
-    return {name: one[0] - other[0], f"{name}_low": low, f"{name}_high": high, f"{name}_p": p}
+    return {name: difference, f"{name}_low": low, f"{name}_high": high, f"{name}_p": p}
 
 
 def _verdict(row):
@@ -201,6 +199,32 @@ def holm(p: np.ndarray) -> np.ndarray:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(stepped, 1)
     return adjusted
+
+
+def sensitivity(table: pd.DataFrame, metric: str = "auc", draws: int = 999, seed: int = 0) -> pd.DataFrame:
+    """How much lambda moves the test score: max - min of the mean curve, and what seeds alone would give.
+
+    For the latter, each seed's curve without the means of seed and lambda is kept whole, because neighbouring lambdas
+    err together, and weighted by a standard normal number. `by_chance` is the median of the range of the mean of
+    these over the draws, `by_chance_95` its 95 % quantile; NaN with a single seed.
+
+    Returns
+    -------
+    DataFrame
+        dataset, encoder, protocol, fusion, hidden, range, by_chance, by_chance_95.
+    """
+    rng = np.random.default_rng(check_seed(seed))
+    records = []
+    rows = table[(table["metric"] == metric) & (table["split"] == "test")]
+    for cell, group in rows.groupby(CELL, sort=False):
+        scores = group.pivot(index="seed", columns="lam", values="value").to_numpy()
+        noise = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
+        noise *= np.sqrt(len(scores) / max(len(scores) - 1, 1))  # centring took a share of the variance
+        if len(scores) < 2:  # no noise can be seen
+            noise = np.full_like(noise, np.nan)
+        chance = np.ptp(rng.normal(size=(draws, len(noise))) @ noise / len(noise), axis=1)
+        records.append((*cell, np.ptp(scores.mean(0)), np.median(chance), np.quantile(chance, 0.95)))
+    return pd.DataFrame(records, columns=[*CELL, "range", "by_chance", "by_chance_95"])
 
 
 def compare(table: pd.DataFrame, by: str, value: str = "range", seed: int = 0) -> dict:

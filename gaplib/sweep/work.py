@@ -12,6 +12,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+DELAY = 5  # seconds before a bar is shown
+
 
 @contextmanager
 def single_threads():
@@ -50,5 +52,5 @@ def side_by_side(job, items, step) -> list:
 def bar(total, describe):
     """Yields `step()`, which moves a bar on; it is shown after five seconds, and not below a bar that is there."""
     beside = len(getattr(tqdm, "_instances", ()))
-    with tqdm(total=total, desc=describe, delay=5, leave=False, disable=beside > 0) as shown:
+    with tqdm(total=total, desc=describe, delay=DELAY, leave=False, disable=beside > 0) as shown:
         yield shown.update

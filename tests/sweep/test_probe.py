@@ -73,12 +73,12 @@ def plain_loop(image, text, y, task, lam, seed, gap, rows, training, kind=None):
         return head(x).numpy()
 
 
-def trained(features, lams, seeds, training, head=probe.Head(), kind=closed_form.lambda_shift):
+def trained(features, lams, seeds, training, head=None, kind=closed_form.lambda_shift):
     (image, text), y, rows = features.paired(), features.targets, [features.rows(s) for s in ("train", "val")]
     move = kind(image[rows[0]], text[rows[0]], np.array(lams))
     train, val = (np.stack([r] * len(seeds)) for r in rows)
     examples = probe.Examples.of(closed_form.Moved(image, text, move), y, features.about.task, train, val)
-    return probe.train(examples, seeds, head, training)
+    return probe.train(examples, seeds, head or probe.Head(), training)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])

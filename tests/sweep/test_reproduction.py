@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 from gaplib import sweep
 from gaplib.sweep import probe
 
+PUBLISHED = probe.Training()
 SHORT = probe.Training(epochs=30)
 STOPS = probe.Training(lr=0.1, batch=128, epochs=60, patience=3)
 
@@ -38,7 +39,7 @@ class Ordered(Sampler):
         return iter(torch.randperm(self.n, generator=self.generator).tolist())
 
 
-def compare(features, lams, seeds, training=probe.Training(), **head):
+def compare(features, lams, seeds, training=PUBLISHED, **head):
     """The sweep, and what it and the plain loop score: metric, lambda, then both arrays, one number a seed."""
     settings = sweep.PUBLISHED | head
     result = sweep.sweep(features, lams=lams, seeds=seeds, device="cpu", training=training, **settings)
