@@ -9,7 +9,7 @@ import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
 from gaplib import paths, plots
-from gaplib.plots import curves, style
+from gaplib.plots import curves, forest, style
 
 DATASETS, ENCODERS = ("one", "two", "three"), ("mini-clip", "mini-siglip", "mini-biomedclip", "mini-medsiglip")
 CELLS = list(itertools.product(DATASETS, ENCODERS))
@@ -42,12 +42,12 @@ def contrasts():
     rng = np.random.default_rng(0)
     keys = [(p, *cell) for p in ("published", "converged") for cell in CELLS]
     table = pd.DataFrame(keys, columns=["protocol", "dataset", "encoder"])
-    for name in curves.DIFFERENCES:
+    for name in forest.DIFFERENCES:
         table[name] = 0.01 * rng.normal(size=len(table))
         table[f"{name}_low"] = table[name] - 0.005
         table[f"{name}_high"] = table[name] + 0.007
     table["lam"] = rng.choice(LAMS, len(table))
-    table["verdict"] = list(itertools.islice(itertools.cycle(curves.VERDICTS), len(table)))
+    table["verdict"] = list(itertools.islice(itertools.cycle(forest.VERDICTS), len(table)))
     return table
 
 
@@ -133,14 +133,14 @@ def test_controls_draw_no_band_without_a_std_and_no_panel_without_rows(changes):
 
 
 def test_verdicts_draw_the_intervals_of_the_table(contrasts):
-    fig = curves.verdicts(contrasts)
+    fig = forest.verdicts(contrasts)
     assert [ax.get_title() for ax in shown(fig)] == ["published", "converged"]
     assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
     for ax in shown(fig):
         part = contrasts[contrasts["protocol"] == ax.get_title()]
         drawn = {c.get_label(): np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)}
         points = {line.get_label(): line.get_xdata() for line in ax.lines if not line.get_label().startswith("_")}
-        assert set(drawn) == set(points) == set(curves.DIFFERENCES)
+        assert set(drawn) == set(points) == set(forest.DIFFERENCES)
         for name, segments in drawn.items():
             np.testing.assert_array_equal(segments[:, :, 0], part[[f"{name}_low", f"{name}_high"]])
             np.testing.assert_array_equal(points[name], part[name])
@@ -152,7 +152,7 @@ def test_verdicts_draw_the_intervals_of_the_table(contrasts):
         for text in ax.texts:
             written.setdefault(text.xy[1], []).append(text.get_text())
         for place, lam, verdict in zip(places, part["lam"], part["verdict"], strict=True):
-            assert written[place] == [f"{lam:g}", curves.VERDICTS[verdict][0]]
+            assert written[place] == [f"{lam:g}", forest.VERDICTS[verdict][0]]
         assert all(text.get_color() == style.NEUTRAL for text in ax.texts if text.get_text() == "none")
     assert [t for t in ticks.values() if t in DATASETS] == list(DATASETS)
     assert_apart(fig)
@@ -161,8 +161,8 @@ def test_verdicts_draw_the_intervals_of_the_table(contrasts):
 @pytest.mark.parametrize(("count", "scale"), [(1, 1), (3, 0.3), (3, 1.4), (5, 5)])
 def test_verdicts_of_any_number_of_protocols_keep_apart(contrasts, count, scale):
     one = contrasts[contrasts["protocol"] == "published"].copy()
-    one[[name + end for name in curves.DIFFERENCES for end in ("", "_low", "_high")]] *= scale
-    fig = curves.verdicts(pd.concat([one.assign(protocol=f"protocol {i}") for i in range(count)]))
+    one[[name + end for name in forest.DIFFERENCES for end in ("", "_low", "_high")]] *= scale
+    fig = forest.verdicts(pd.concat([one.assign(protocol=f"protocol {i}") for i in range(count)]))
     assert [ax.get_title() for ax in shown(fig)] == [f"protocol {i}" for i in range(count)]
     assert_apart(fig)
     for ax in shown(fig):
@@ -235,7 +235,7 @@ def test_several_runs_of_a_cell_are_refused(changes, contrasts, learned):
     path, chosen = learned
     for draw, tables in (
         (curves.controls, [changes]),
-        (curves.verdicts, [contrasts]),
+        (forest.verdicts, [contrasts]),
         (curves.learned_lambda, [path, chosen]),
     ):
         with pytest.raises(ValueError, match="more than one row for dataset .*keep one kind of run"):
