@@ -41,7 +41,7 @@ def grid(table: pd.DataFrame, height: float, **options) -> tuple[Figure, np.ndar
     check_rows(table)
     datasets = table["dataset"].unique()
     encoders = table["encoder"].unique()
-    size = (style.WIDE, height * len(datasets) + 0.5)
+    size = (style.WIDE, max(height * len(datasets) + 0.5, 2.2))  # a single row has to hold the label beside it
     fig, axes = plt.subplots(len(datasets), len(encoders), squeeze=False, figsize=size, **options)
     for ax, encoder in zip(axes[0], encoders, strict=True):
         ax.set_title(encoder)
