@@ -10,10 +10,8 @@ import pandas as pd
 import pytest
 from pages import data_of, measured, picture, sphere, unpack
 from PIL import Image
-from sklearn.neighbors import NearestNeighbors
 
-from gaplib import explorer, gap, modulate, project, sweep
-from gaplib.plots import animation
+from gaplib import explorer, gap, sweep
 
 
 @pytest.fixture
@@ -25,17 +23,6 @@ def clouds():
         return tuple(sphere(rng, n, d, mean).astype(dtype) for mean in rng.normal(size=(2, d)) / np.sqrt(d))
 
     return make
-
-
-@pytest.mark.parametrize(("n", "d", "dtype"), [(2, 3, "f8"), (300, 24, "f4"), (3000, 512, "f4"), (300, 24, "f2")])
-def test_numbers_by_lambda_are_those_of_the_measures(clouds, n, d, dtype):
-    image, text = clouds(n, d, dtype)
-    lams = np.random.default_rng(n).uniform(-0.5, 1.5, 5)
-    other = gap.gap_vector(image[: n // 2], text[: n // 2])
-    for vector in (None, other):
-        table = modulate.by_lambda(image, text, lams, vector)
-        want = [measured(image, text, lam, vector) for lam in lams]
-        np.testing.assert_allclose(table, want, atol=5e-4 if dtype == "f2" else 1e-6)
 
 
 def test_the_page_holds_a_number_for_every_place_of_the_slider(clouds):
@@ -135,8 +122,6 @@ def test_bad_input_gets_one_clear_message(clouds, make_features):
             explorer.explore((image, text), **options)
     with pytest.raises(ValueError, match="paired rows needed, got 30 image and 29 text"):
         explorer.explore((image, text[:29]))
-    with pytest.raises(ValueError, match="text: row 1 is moved to the origin"):
-        modulate.by_lambda(np.eye(3), np.eye(3), [1.0], gap=-2 * np.eye(3)[1])
     f = make_features("binary")
     table = sweep.sweep(f, [0.0, 1.0], [0], "converged").table
     with pytest.raises(ValueError, match="it holds 0 of made by made-encoder"):
@@ -145,72 +130,9 @@ def test_bad_input_gets_one_clear_message(clouds, make_features):
         explorer.explore(f.paired(), sweep=pd.concat([table.assign(encoder=str(i)) for i in range(9)]))
 
 
-@pytest.fixture(scope="module")
-def through_lambda():
-    """Two cones of pairs that share a third of their directions, their UMAP through lambda, and one UMAP a lambda."""
-    rng = np.random.default_rng(0)
-    common = rng.normal(size=(80, 12))
-    image, text = (common + 0.3 * rng.normal(size=(80, 12)) + 2 * mean for mean in rng.normal(size=(2, 12)))
-    image, text = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text))
-    lams = [0.0, 0.5, 1.0]
-    apart = [np.stack(project.umap(*modulate.shift(image, text, lam))) for lam in lams]
-    return image, text, project.umap_by_lambda(image, text, lams), np.stack(apart)
-
-
-def test_umap_through_lambda_shows_movement_and_not_refitting(through_lambda):
-    image, text, (lams, at), apart = through_lambda
-    assert lams == [0.0, 0.5, 1.0] and at.shape == apart.shape == (3, 2, 80, 2)
-
-    def step(views):
-        return np.median(np.linalg.norm(np.diff(views, axis=0), axis=-1)) / views.std((0, 1, 2)).mean()
-
-    assert step(at) < 0.75 * step(apart)
-
-
-def test_umap_through_lambda_mixes_where_the_rows_do(through_lambda):
-    image, text, (lams, at), _ = through_lambda
-    rows = [np.concatenate(modulate.shift(image, text, lam)) for lam in lams]
-    there, seen = ([mixed(x) for x in views] for views in (rows, at.reshape(len(lams), -1, 2)))
-    assert there[0] < 0.05 and there[-1] > 0.25  # apart as encoded, mixed once the centroids meet
-    np.testing.assert_allclose(seen, there, atol=0.15)
-
-
-def mixed(x):
-    """Share of the other modality among the ten nearest neighbours."""
-    index = NearestNeighbors(n_neighbors=10).fit(x).kneighbors(return_distance=False)
-    half = len(x) // 2
-    return float(((index < half) != (np.arange(len(x)) < half)[:, None]).mean())
-
-
-def test_umap_through_lambda_refuses_what_it_cannot_draw(clouds):
-    for lams in ([0.5], [0.0, 0.0], [1.0, 0.0]):
-        with pytest.raises(ValueError, match="at least two, in rising order"):
-            project.umap_by_lambda(*clouds(30), lams)
-    with pytest.raises(ValueError, match="at least 16 rows, got 15"):
-        project.umap_by_lambda(*clouds(15), [0, 1])
-
-
-def test_the_page_takes_the_umap(through_lambda):
-    image, text, umap, _ = through_lambda
+def test_the_page_takes_the_umap(clouds):
+    image, text = clouds(80)
+    umap = ([0.0, 0.5, 1.0], np.random.default_rng(0).normal(size=(3, 2, 80, 2)).astype(np.float32))
     data = data_of(explorer.explore((image, text), umap=umap))["umap"]
     assert data["lams"] == umap[0]
     np.testing.assert_array_equal(unpack(data["at"]), umap[1].ravel())
-
-
-def test_the_animation_moves_there_and_back(tmp_path):
-    rng = np.random.default_rng(0)
-    columns = ["dataset", "lam", "modality", "pair"]
-    index = pd.MultiIndex.from_product([["one", "two"], [0.0, 0.5, 1.0], ["image", "text"], range(20)], names=columns)
-    table = pd.DataFrame(rng.normal(size=(len(index), 2)), index, ["x", "y"]).reset_index()
-    path = animation.umap_by_lambda(table.assign(encoder="made", seed=0), tmp_path / "deep" / "moving.gif")
-    with Image.open(path) as gif:
-        assert (gif.n_frames, gif.info["loop"], gif.width) == (16, 0, 770)
-        pictures = []
-        for frame in range(gif.n_frames):
-            gif.seek(frame)
-            pictures.append(np.asarray(gif.convert("RGB"), int))
-    assert all(np.abs(b - a).sum() for a, b in zip(pictures, pictures[1:], strict=False))
-    for there, back in zip(pictures[1:8], pictures[:8:-1], strict=True):
-        np.testing.assert_array_equal(there, back)
-    for colour in ((0, 114, 178), (213, 94, 0)):
-        assert (np.abs(pictures[0] - colour).max(-1) < 70).sum() > 100
