@@ -177,9 +177,11 @@ def test_images_of_a_table_may_be_anything_that_holds_one(tmp_path):
     red.save(tmp_path / "red.png")
     held = (tmp_path / "red.png").read_bytes()
     about = replace(TOY, root=tmp_path)
-    one = validate(toy(image=pd.Series([red, np.zeros((8, 8), np.uint8), Path("red.png"), held], dtype=object)), about)
-    assert all(open_image(image, tmp_path).size == (8, 8) for image in one.pairs["image"])
-    assert fingerprint(one)
+    images = [red, np.zeros((8, 8), np.uint8), Path("red.png"), bytearray(held + b" ")]
+    checked = validate(toy(image=pd.Series(images, dtype=object)), about)
+    assert [type(image) for image in checked.pairs["image"]] == [bytes, bytes, str, bytes]
+    assert [open_image(image, tmp_path).getpixel((0, 0))[0] for image in checked.pairs["image"]] == [200, 0, 200, 200]
+    assert fingerprint(checked)
     for image, kind in ((5, "int"), (["red.png"], "list"), ({}, "dict")):
         with pytest.raises(ValueError, match=f"row 2: the image must be a path, .* or a PIL image, not {kind}"):
             validate(toy(image=pd.Series([held, red, image, held], dtype=object)), about)
