@@ -56,7 +56,8 @@ def open_image(
         reason = f"it would decode to {bound}; shrink it, or raise that bound if you trust it"
         raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
     except Exception as error:  # on damaged files PIL raises nearly anything
-        raise ValueError(f"{where}: {shown(image)} is not a readable image ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
 
 
 def _opened(image, root):

@@ -163,7 +163,9 @@ def from_disk(path: str | Path, name: str) -> Dataset:
     except (OSError, ValueError, KeyError, pa.ArrowException, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a folder made by save_to_disk ({shown(str(error))})") from error
     parts = stored if isinstance(stored, dict) else {None: stored}
-    tables = [table for split, part in parts.items() for table in _stored_tables(part, split, path)]
+    tables = []
+    for split, part in parts.items():
+        tables += _stored_tables(part, split, path)
     if not tables:
         raise ValueError(f"{path} holds no rows")
     table = pa.concat_tables(tables, promote_options="permissive")

@@ -37,17 +37,6 @@ def coco_qa() -> Dataset:
 
     Answers that occur in only one of the two splits can be learned or tested, not both: their rows are left out, with a
     warning that counts them.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If the files of a split have different numbers of lines.
     """
     found = SOURCE.find()
     pairs = pd.concat([_read(found, split) for split in ("train", "test")], ignore_index=True)

@@ -34,17 +34,6 @@ def daquar(text: str = "clean") -> Dataset:
     ----------
     text : str
         "clean": the question without the name of the image at its end. "published": the question as it is in the file.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a file does not hold question and answer in turn, or no answer is frequent enough.
     """
     found = SOURCE.find()
     train = _read(found["training questions"]).assign(split="train")

@@ -1,4 +1,8 @@
-"""What the datasets that a reader downloads have in common: where they lie, what must be there, how they are split."""
+"""What the datasets that a reader downloads have in common: where they lie, what must be there, how they are split.
+
+Each module beside this one has a `SOURCE` and a function of its name that reads it: a `pairs.Dataset`, or a
+FileNotFoundError that names every missing piece, or a ValueError for a file that is not as its publishers lay it out.
+"""
 
 import warnings
 from collections.abc import Iterable, Mapping

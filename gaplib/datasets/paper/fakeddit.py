@@ -29,19 +29,7 @@ COLUMNS = ("id", "clean_title", "2_way_label")
 
 
 def fakeddit() -> Dataset:
-    """Pairs of Fakeddit, one a submission that has a title and whose picture is there; a warning counts the others.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a table lacks a column.
-    """
+    """Pairs of Fakeddit, one a submission that has a title and whose picture is there; a warning counts the others."""
     found = SOURCE.find()
     pairs = pd.concat([_read(found, split) for split in SPLITS], ignore_index=True)
     folder = found["images"].parent

@@ -35,17 +35,6 @@ def ham10000(text: str = "clean", split: str = "group") -> Dataset:
         "clean": age, sex and site. "published": also how the diagnosis was made (`dx_type`), which tells the class.
     split : str
         "group": no lesion is in two splits. "published": 80/20 by image, stratified, seed 42.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If the table lacks a column.
     """
     found = SOURCE.find()
     separator = "," if found["table"].suffix == ".csv" else None  # None: pandas finds out

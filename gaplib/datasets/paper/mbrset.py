@@ -51,17 +51,6 @@ def mbrset(split: str = "group") -> Dataset:
     ----------
     split : str
         "group": no patient is in two splits. "published": 80/20 by image, stratified by grade, seed 42.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If the table lacks a column.
     """
     found = SOURCE.find()
     columns = ("patient", "file", "final_icdr", "age", "sex", "dm_time", "educational_level", *HISTORY)

@@ -30,19 +30,7 @@ IDS = dict.fromkeys(("dicom_id", *STUDY), str)
 
 
 def mimic_cxr() -> Dataset:
-    """Pairs of MIMIC-CXR, one an image.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a table lacks a column.
-    """
+    """Pairs of MIMIC-CXR, one an image."""
     found = SOURCE.find()
     pairs = SOURCE.read(found["official split"], ("dicom_id", *STUDY, "split"), dtype=IDS)
     pairs = pairs.merge(_certain_labels(found["labels"]), on=list(STUDY))

@@ -32,19 +32,7 @@ SOURCE = Source(
 
 
 def recipes5k() -> Dataset:
-    """Pairs of Recipes5k, one a recipe.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If an image has no line of ingredients.
-    """
+    """Pairs of Recipes5k, one a recipe."""
     found = SOURCE.find()
     ingredients = found["ingredients"].read_text("utf-8", "replace").split("\n")
     pairs = pd.concat([_read(found, split, ingredients) for split in SPLITS], ignore_index=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from threadpoolctl import threadpool_limits
+
 FEW = 200  # patients that are drawn sooner than other processes have started
 CHUNK = 25  # patients that a process draws at a time
 
@@ -38,4 +40,5 @@ def _drawn(patients, draw, arguments):
 
 
 def _chunk(patients, draw, arguments):
-    return [row for number in patients for row in draw(number, *arguments)]
+    with threadpool_limits(1):  # products this small are slower on several threads, and the cores are taken
+        return [row for number in patients for row in draw(number, *arguments)]

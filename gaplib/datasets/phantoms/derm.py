@@ -98,14 +98,16 @@ SIGNS = (
     ("cysts", "white", 1.0, lambda rng, d, mesh: skin.scattered(rng, 16, 0.04, 2, 0.6)),
     ("scar", "white", 0.85, lambda rng, d, mesh: np.exp(-((d / 0.5) ** 2))),
 )  # fmt: skip
+SIGN_NAMES = tuple(dict.fromkeys(name for name, *_ in SIGNS))
 
 
 def _looks(rng, label):
     """Strength of every sign in one lesion: the textbook's, in part a mimic's, with variation."""
-    own, other = TEXTBOOK[label], TEXTBOOK[str(rng.choice(MIMICS[label]))]
+    own = TEXTBOOK[label]
+    other = TEXTBOOK[str(rng.choice(MIMICS[label]))]
     share = rng.beta(5, 4) if rng.random() < ATYPICAL else 0.35 * rng.random()
     looks = {}
-    for name in (*OUTLINE_AND_COLOUR, *dict.fromkeys(name for name, *_ in SIGNS)):
+    for name in (*OUTLINE_AND_COLOUR, *SIGN_NAMES):
         least = 0.7 if name in OUTLINE_AND_COLOUR else 0.15
         looks[name] = rng.uniform(least, 1.2) * ((1 - share) * own.get(name, 0) + share * other.get(name, 0))
     return looks
@@ -113,9 +115,12 @@ def _looks(rng, label):
 
 def _outline(rng, looks):
     """Distance from the middle in lesion radii, of shape (CANVAS, CANVAS): 1 is the border."""
-    turn, stretch = rng.uniform(0, 3.14), 1 + 0.15 * rng.random() + 0.4 * looks["asymmetry"] * rng.random()
-    x, y = skin.X - 0.06 * rng.normal(), skin.Y - 0.06 * rng.normal()
-    u, v = math.cos(turn) * x + math.sin(turn) * y, math.cos(turn) * y - math.sin(turn) * x
+    turn = rng.uniform(0, 3.14)
+    stretch = 1 + 0.15 * rng.random() + 0.4 * looks["asymmetry"] * rng.random()
+    x = skin.X - 0.06 * rng.normal()
+    y = skin.Y - 0.06 * rng.normal()
+    u = math.cos(turn) * x + math.sin(turn) * y
+    v = math.cos(turn) * y - math.sin(turn) * x
     distance = np.sqrt((u / stretch) ** 2 + (v * stretch) ** 2) / max(looks["radius"], 0.25)
     distance += 0.25 * looks["asymmetry"] * skin.noise(rng, 4)
     return distance + 0.4 * looks["ragged"] * skin.noise(rng, 10)
