@@ -32,26 +32,41 @@ def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision
 
     Raises
     ------
-    ValueError
-        If the checkpoint asks for code or files from elsewhere, is no dual encoder, or gives all texts one embedding.
+    OSError
+        If the checkpoint asks for code or files from elsewhere, is no dual encoder, embeds all texts alike, or is not
+        what its library expects.
     """
+    loader = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library]
+    try:
+        with trust.guarded():
+            fields = loader(checkpoint, context)
+            return fields | _settings(fields, checkpoint, device, precision)
+    # The libraries raise a dozen kinds of errors for a folder that is not what it should be.
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"{checkpoint.library} cannot load {checkpoint.folder}: {why}") from error
+
+
+def _settings(fields, checkpoint, device, precision):
+    """The fields that hold for both libraries, of a model that was tried on an image and some texts."""
     import torch
 
-    with trust.guarded():
-        loader = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library]
-        loaded = loader(checkpoint, context)
-    model = loaded["model"].to(device).eval()
-    if loaded["pixels"]([Image.new("RGB", (8, 8))]).ndim != 4:
+    model = fields["model"].to(device).eval()
+    if fields["pixels"]([Image.new("RGB", (8, 8))]).ndim != 4:
         raise ValueError(f"{type(model).__name__} takes images of many sizes, which is not supported")
-    for tower in ("image_tower", "text_tower"):
-        loaded[tower] = _at(precision, device, loaded[tower])
-    tokens = loaded["tokens"](PROBES)
+    text_tower = _at(precision, device, fields["text_tower"])
+    tokens = fields["tokens"](PROBES)
     with torch.inference_mode():
-        rows = loaded["text_tower"](tokens.to(device))
-    if (tokens == tokens[0]).all() or torch.allclose(rows, rows[:1]):
+        embeddings = text_tower(tokens.to(device))
+    if (tokens == tokens[0]).all() or torch.allclose(embeddings, embeddings[:1]):
         raise ValueError(f"it embeds {', '.join(PROBES)} alike: the files of its tokenizer are missing or another's")
-    loaded["preprocessing"] += f" of tokenizer {hub.digest(checkpoint.folder, hub.TOKENIZER)}"
-    return loaded | {"dim": rows.shape[1], "precision": precision}
+    return {
+        "preprocessing": f"{fields['preprocessing']} of tokenizer {hub.digest(checkpoint.folder, hub.TOKENIZER)}",
+        "dim": embeddings.shape[1],
+        "precision": precision,
+        "image_tower": _at(precision, device, fields["image_tower"]),
+        "text_tower": text_tower,
+    }
 
 
 def pick_precision(precision: str, device: str) -> str:
@@ -113,10 +128,14 @@ def _transformers_model(folder):
     return model
 
 
-def _plain(special):
-    """A function that takes a tokenizer's special tokens out of a text, which would end, pad or mask it there."""
+def _plain(special, clean=str):
+    """A function that takes a tokenizer's special tokens out of a clean text, which would end, pad or mask it there."""
     marks = [re.escape(token) for token in special if len(token) > 2]  # some pad with "!", which texts may hold
-    return partial(re.compile("|".join(marks) or "(?!)", re.IGNORECASE).sub, " ")
+    return partial(_without, re.compile("|".join(marks) or "(?!)", re.IGNORECASE), clean)
+
+
+def _without(marks, clean, text):
+    return marks.sub(" ", clean(text))
 
 
 def _pixels(processor, images):
@@ -172,14 +191,14 @@ def _from_open_clip(checkpoint, context):
     theirs = HERE if text.get("hf_tokenizer_name") else {}  # a tokenizer of transformers
     trust.check_files(checkpoint.folder.glob("tokenizer_config.json"))
     tokenizer = open_clip.get_tokenizer(f"local-dir:{checkpoint.folder}", context_length=context, **theirs)
-    cleaned = _cleaned(tokenizer)
+    plain = _plain(_special_tokens(tokenizer), tokenizer.clean_fn)
     return {
         "model": model,
         "context": context,
         "preprocessing": f"{transform} {type(tokenizer).__name__} {context} tokens",
         "pixels": partial(_stacked, transform),
-        "tokens": partial(_open_clip_tokens, tokenizer, cleaned),
-        "lengths": partial(_open_clip_lengths, tokenizer, cleaned),
+        "tokens": partial(_open_clip_tokens, tokenizer, plain),
+        "lengths": partial(_open_clip_lengths, tokenizer, plain),
         "image_tower": model.encode_image,
         "text_tower": partial(_open_clip_text, model) if text.get("hf_model_name") else model.encode_text,
     }
@@ -200,27 +219,20 @@ def _open_clip_model(checkpoint, text):
     return model, transform
 
 
-def _cleaned(tokenizer):
-    """A function from a text to what an open_clip tokenizer makes of it, without special tokens."""
+def _special_tokens(tokenizer):
     if hasattr(tokenizer, "tokenizer"):
-        special = tokenizer.tokenizer.all_special_tokens
-    else:
-        special = [tokenizer.decoder[number] for number in tokenizer.all_special_ids]
-    return partial(_clean, tokenizer.clean_fn, _plain(special))
+        return tokenizer.tokenizer.all_special_tokens
+    return [tokenizer.decoder[number] for number in tokenizer.all_special_ids]
 
 
-def _clean(clean, plain, text):
-    return plain(clean(text))
+def _open_clip_tokens(tokenizer, plain, texts):
+    return tokenizer([plain(text) for text in texts])
 
 
-def _open_clip_tokens(tokenizer, cleaned, texts):
-    return tokenizer([cleaned(text) for text in texts])
-
-
-def _open_clip_lengths(tokenizer, cleaned, texts):
+def _open_clip_lengths(tokenizer, plain, texts):
     if hasattr(tokenizer, "tokenizer"):
-        return _lengths(tokenizer.tokenizer, cleaned, texts)
-    return [len(tokenizer.encode(cleaned(text))) + 2 for text in texts]  # CLIP's own: encode leaves start and end out
+        return _lengths(tokenizer.tokenizer, plain, texts)
+    return [len(tokenizer.encode(plain(text))) + 2 for text in texts]  # CLIP's own: encode leaves start and end out
 
 
 def _open_clip_text(model, tokens):

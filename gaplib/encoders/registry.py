@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from gaplib.names import pick
 __all__ = ["REGISTRY", "Encoder", "domain", "load", "pick_device", "stored_name"]
 
 BATCH = 64
+LIBRARIES = ("huggingface_hub", "open_clip", "safetensors", "transformers")
 
 
 class Source(NamedTuple):
@@ -177,25 +179,18 @@ def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
         If the model libraries are not installed.
     """
     name = stored_name(spec)
+    if missing := [library for library in LIBRARIES if find_spec(library) is None]:
+        raise ImportError(f'encoders need {", ".join(missing)}: pip install "gaplib[encoders]"')
     source = _source(spec)
     device = pick_device(device)
     precision = loaders.pick_precision(precision, device)
     try:
         checkpoint = hub.find(name, source.checkpoint, source.revision)
+        fields = loaders.load(checkpoint, source.context, device, precision)
     except (OSError, ValueError) as error:
         raise OSError(f"encoder {name!r}: {error}") from error
-    try:
-        towers = loaders.load(checkpoint, source.context, device, precision)
-    except ImportError as error:
-        raise ImportError(
-            f'encoder {name!r}: {error}; pip install "gaplib[encoders]" has what encoders need'
-        ) from error
-    # The libraries raise a dozen kinds of errors for a folder that is not what it should be.
-    except Exception as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"encoder {name!r}: {checkpoint.library} cannot load {checkpoint.folder}: {why}") from error
     spec = f"local:{source.checkpoint}" if _scheme(spec) == "local" else spec
-    return Encoder(name=name, spec=spec, checkpoint=checkpoint.label, **towers)
+    return Encoder(name=name, spec=spec, checkpoint=checkpoint.label, **fields)
 
 
 def stored_name(spec: str) -> str:

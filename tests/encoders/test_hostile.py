@@ -3,6 +3,7 @@
 import builtins
 import json
 import shutil
+import sys
 
 import checkpoints
 import numpy as np
@@ -122,12 +123,12 @@ def test_a_special_token_does_not_end_a_caption_of_open_clips_own_tokenizer():
     from gaplib.encoders import loaders
 
     tokenizer = open_clip.SimpleTokenizer()
-    cleaned = loaders._cleaned(tokenizer)
+    plain = loaders._plain(loaders._special_tokens(tokenizer), tokenizer.clean_fn)
     for mark in ("<end_of_text>", "<END_of_text>", "&lt;start_of_text&gt;"):
         texts = [f"a {mark} dog", "a dog"]
-        marked, bare = loaders._open_clip_tokens(tokenizer, cleaned, texts)
+        marked, bare = loaders._open_clip_tokens(tokenizer, plain, texts)
         assert (marked == bare).all()
-        assert loaders._open_clip_lengths(tokenizer, cleaned, texts) == [4, 4]
+        assert loaders._open_clip_lengths(tokenizer, plain, texts) == [4, 4]
 
 
 def test_nothing_is_said_while_loading_and_encoding(tmp_path, monkeypatch, capfd):
@@ -212,6 +213,6 @@ def test_minis_outside_a_clone(tmp_path, monkeypatch):
 
 
 def test_without_the_model_libraries(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    with pytest.raises(ImportError, match=r"encoder 'mini-clip': .*gaplib\[encoders\]"):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"encoders need transformers: pip install \"gaplib\[encoders\]\""):
         encoders.load("mini-clip", "cpu")
