@@ -13,35 +13,26 @@ DIGESTS = {
 }
 
 
-def allowed(repository: str) -> bool:
-    """Whether pickled weights of a repository may be fetched at all."""
-    return repository in DIGESTS or os.environ.get("GAPLIB_CONVERT") == "1"
+def trusted() -> bool:
+    """Whether the user says that pickled weights of any digest may be read, as weights only."""
+    return os.environ.get("GAPLIB_CONVERT") == "1"
 
 
 def convert(pickled: list[Path], target: Path) -> None:
-    """Write the weights of pickled files to one safetensors file, whole or not at all.
-
-    Parameters
-    ----------
-    pickled : list of Path
-        A state dict each, or a checkpoint of a training with one under `state_dict`.
-    target : Path
-        The safetensors file.
+    """Write the weights of pickled files, plain or under `state_dict`, to one safetensors file, whole or not at all.
 
     Raises
     ------
     OSError
-        If a file is not one of `DIGESTS` and `GAPLIB_CONVERT` is not 1; if it holds more than weights; or if the target
-        cannot be written.
+        If a file is not one of `DIGESTS` and not `trusted`, holds more than weights, or the target cannot be written.
     """
     from safetensors.torch import save_file
 
-    for path in pickled:
-        _check_digest(path)
-    print(f"{', '.join(path.name for path in pickled)}: kept as {target}, once")
     weights = {}
     for path in pickled:
+        _check_digest(path)
         weights |= _weights(path)
+    print(f"{', '.join(path.name for path in pickled)}: kept as {target}, once")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         save_file(weights, part, metadata={"format": "pt"})
@@ -55,7 +46,7 @@ def convert(pickled: list[Path], target: Path) -> None:
 def _check_digest(path):
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest not in DIGESTS.values() and os.environ.get("GAPLIB_CONVERT") != "1":
+    if digest not in DIGESTS.values() and not trusted():
         raise OSError(
             f"{path} is pickled, which can run code, and its digest is not known (sha256 {digest}). If you trust who "
             "made it, set GAPLIB_CONVERT=1: it is then read once, as weights only, and kept as safetensors"
@@ -72,7 +63,7 @@ def _weights(path):
         state = loaded.get("state_dict", loaded)
         tensors = {name: value for name, value in state.items() if torch.is_tensor(value)}
     except Exception as error:  # whatever unpickling ends with
-        why = " ".join(str(error).split())[:200]
-        raise OSError(f"{path} does not hold weights alone, so it is not read: {why}") from error
+        why = " ".join(str(error).split())
+        raise OSError(f"{path} does not hold weights alone, so it is not read: {why:.200}") from error
     # Each a copy: safetensors takes no two names for one memory.
     return {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}

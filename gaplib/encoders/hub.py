@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gaplib import paths
 from gaplib.encoders import convert
@@ -67,14 +67,25 @@ def find(name: str, place: Path | str, revision: str | None) -> Checkpoint:
     if not any(folder.glob(WEIGHTS[library])):
         convert.convert(_pickled(folder, library), folder / CONVERTED[library])
     label = f"{own.name}@{digest(own, READ)}" if own else f"{place}@{folder.name}"  # a snapshot is named by its commit
-    text = _text_cfg(folder) if library == "open_clip" else {}
+    text = model_cfg(folder)["text_cfg"] if library == "open_clip" else {}
     if library == "transformers" or text.get("hf_tokenizer_name"):
         _check_tokenizer(folder, text.get("hf_tokenizer_name"))
     second = text.get("hf_model_name")
-    if not second or _describes_a_tower(folder / "config.json"):
+    config = folder / "config.json"
+    if not second or (config.is_file() and "model_type" in json.loads(config.read_text())):
         return Checkpoint(folder, library, folder, label)
     text_folder, text_label = _text_tower(second, place, folder)
     return Checkpoint(folder, library, text_folder, f"{label} + {text_label}")
+
+
+def model_cfg(folder: Path) -> dict[str, Any]:
+    """What an open_clip checkpoint says about its model, with a dictionary each for `vision_cfg` and `text_cfg`."""
+    path = folder / "open_clip_config.json"
+    try:
+        model = json.loads(path.read_text())["model_cfg"]
+        return model | {tower: dict(model[tower]) for tower in ("vision_cfg", "text_cfg")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError(f"{path} describes no model: it lacks model_cfg with vision_cfg and text_cfg") from error
 
 
 def digest(folder: Path, patterns: tuple[str, ...]) -> str:
@@ -135,15 +146,6 @@ def _pickled(folder, library):
     return pickled
 
 
-def _text_cfg(folder):
-    """What the configuration of an open_clip checkpoint says about texts."""
-    path = folder / "open_clip_config.json"
-    try:
-        return dict(json.loads(path.read_text())["model_cfg"]["text_cfg"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise OSError(f"{path} is not a configuration of open_clip: it has no model_cfg with a text_cfg") from error
-
-
 def _check_tokenizer(folder, source):
     """Without a vocabulary the libraries make a tokenizer that knows no word, and every text is embedded alike."""
     has_words = any(path for pattern in VOCABULARIES for path in folder.glob(pattern))
@@ -152,10 +154,6 @@ def _check_tokenizer(folder, source):
             f"{folder} lacks the tokenizer: copy tokenizer.json, tokenizer_config.json and vocab.txt, as far as they "
             f"exist, of {source or 'its repository'} into it, or complete it with `hf download`"
         )
-
-
-def _describes_a_tower(config):
-    return config.is_file() and "model_type" in json.loads(config.read_text())
 
 
 def _text_tower(second, place, folder):
@@ -177,13 +175,17 @@ def _text_tower(second, place, folder):
 
 def _download(repository, revision):
     """The folder of a snapshot with configuration, tokenizer and weights; pickled ones only where they may be."""
+    from huggingface_hub import constants
+
     folder = _snapshot(repository, revision, SMALL)
-    _check_cached(folder, repository, revision)
+    here = {path.suffix for path in folder.iterdir()}
+    if constants.HF_HUB_OFFLINE and not (".json" in here and here & {".safetensors", *PICKLES}):
+        raise OSError(_uncached(repository, revision))  # half a snapshot, which older versions of the library let pass
     library = _library(folder)
     folder = _snapshot(repository, revision, (*SMALL, WEIGHTS[library]))
     if any(folder.glob(WEIGHTS[library])) or any(folder.glob(PICKLED[library])):
         return folder
-    if not convert.allowed(repository):
+    if not (repository in convert.DIGESTS or convert.trusted()):
         raise OSError(
             f"{repository} at {revision} has no {CONVERTED[library]}. Pickled weights ({PICKLED[library]}) can run "
             "code, and are fetched only where their digest is known; if you trust who made these, set GAPLIB_CONVERT=1"
@@ -200,15 +202,6 @@ def _snapshot(repository, revision, patterns):
     # Whatever the hub, the network or the disk answers, the reader gets one message; the cause stays chained.
     except Exception as error:
         raise OSError(_why(error, repository, revision)) from error
-
-
-def _check_cached(folder, repository, revision):
-    """Refuse half a snapshot that cannot be completed: older versions of the hub's library let it pass."""
-    from huggingface_hub import constants
-
-    here = {path.suffix for path in folder.iterdir()}
-    if constants.HF_HUB_OFFLINE and not (".json" in here and here & {".safetensors", *PICKLES}):
-        raise OSError(_uncached(repository, revision))
 
 
 def _uncached(repository, revision):

@@ -4,11 +4,9 @@
 sent to worker processes; torch and the model libraries are imported when a checkpoint is loaded.
 """
 
-import json
 import re
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
@@ -22,23 +20,8 @@ HERE = {"local_files_only": True, "trust_remote_code": False}
 PROBES = ("lung", "skin", "left", "blue", "bird", "bone")  # of one length: to a tokenizer of no words they are one
 
 
-class Towers(NamedTuple):
-    """What `encoders.Encoder` is made of; the fields mean the same."""
-
-    model: Any
-    context: int
-    preprocessing: str
-    pixels: Callable
-    tokens: Callable
-    lengths: Callable
-    image_tower: Callable
-    text_tower: Callable
-    dim: int = 0
-    precision: str = "float32"
-
-
-def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision: str) -> Towers:
-    """Towers of a checkpoint in evaluation mode.
+def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision: str) -> dict[str, Any]:
+    """The fields of `encoders.Encoder` that a checkpoint gives, its model in evaluation mode.
 
     Parameters
     ----------
@@ -49,28 +32,41 @@ def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision
 
     Raises
     ------
-    ValueError
-        If the checkpoint asks for code or files from elsewhere, is no dual encoder, or gives all texts one embedding.
+    OSError
+        If the checkpoint asks for code or files from elsewhere, is no dual encoder, embeds all texts alike, or is not
+        what its library expects.
     """
+    loader = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library]
+    try:
+        with trust.guarded():
+            fields = loader(checkpoint, context)
+            return fields | _settings(fields, checkpoint, device, precision)
+    # The libraries raise a dozen kinds of errors for a folder that is not what it should be.
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"{checkpoint.library} cannot load {checkpoint.folder}: {why}") from error
+
+
+def _settings(fields, checkpoint, device, precision):
+    """The fields that hold for both libraries, of a model that was tried on an image and some texts."""
     import torch
 
-    with trust.guarded():
-        read = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library]
-        towers = read(checkpoint, context)
-    if towers.pixels([Image.new("RGB", (8, 8))]).ndim != 4:
-        raise ValueError(f"{type(towers.model).__name__} takes images of many sizes, which is not supported")
-    towers.model.to(device).eval()
-    image = _at(precision, device, towers.image_tower)
-    text = _at(precision, device, towers.text_tower)
-    tokens = towers.tokens(PROBES)
+    model = fields["model"].to(device).eval()
+    if fields["pixels"]([Image.new("RGB", (8, 8))]).ndim != 4:
+        raise ValueError(f"{type(model).__name__} takes images of many sizes, which is not supported")
+    text_tower = _at(precision, device, fields["text_tower"])
+    tokens = fields["tokens"](PROBES)
     with torch.inference_mode():
-        rows = text(tokens.to(device))
-    if (tokens == tokens[0]).all() or torch.allclose(rows, rows[:1]):
+        embeddings = text_tower(tokens.to(device))
+    if (tokens == tokens[0]).all() or torch.allclose(embeddings, embeddings[:1]):
         raise ValueError(f"it embeds {', '.join(PROBES)} alike: the files of its tokenizer are missing or another's")
-    preprocessing = f"{towers.preprocessing} of tokenizer {hub.digest(checkpoint.folder, hub.TOKENIZER)}"
-    return towers._replace(
-        preprocessing=preprocessing, dim=rows.shape[1], precision=precision, image_tower=image, text_tower=text
-    )
+    return {
+        "preprocessing": f"{fields['preprocessing']} of tokenizer {hub.digest(checkpoint.folder, hub.TOKENIZER)}",
+        "dim": embeddings.shape[1],
+        "precision": precision,
+        "image_tower": _at(precision, device, fields["image_tower"]),
+        "text_tower": text_tower,
+    }
 
 
 def pick_precision(precision: str, device: str) -> str:
@@ -90,50 +86,56 @@ def _at(precision, device, tower):
 
     if precision == "float32":
         return tower
-
-    def autocast(batch):
-        with torch.autocast(torch.device(device).type, getattr(torch, precision)):
-            return tower(batch)
-
-    return autocast
+    return torch.autocast(torch.device(device).type, getattr(torch, precision))(tower)
 
 
 def _from_transformers(checkpoint, context):
-    """Towers of any transformers model with `get_image_features` and `get_text_features`."""
-    import torch
-    from transformers import AutoModel, AutoProcessor
+    """Fields of any transformers model with `get_image_features` and `get_text_features`."""
+    from transformers import AutoProcessor
 
-    trust.check_files(checkpoint.folder.glob("*config*.json"))
-    trust.check_weights(checkpoint.folder)
-    model, report = AutoModel.from_pretrained(
-        checkpoint.folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **HERE
-    )
-    if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
-        raise ValueError(f"{type(model).__name__} is not a dual encoder")
-    if missing := sorted(report["missing_keys"]):  # transformers would leave these at random
-        raise ValueError(f"it lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}")
+    model = _transformers_model(checkpoint.folder)
     processor = AutoProcessor.from_pretrained(checkpoint.folder, **HERE)
     tokenizer = processor.tokenizer
     images = processor.image_processor
     context = context or min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length)
     masked = model.config.model_type not in UNMASKED
     plain = _plain(tokenizer.all_special_tokens)
-    return Towers(
-        model=model,
-        context=context,
-        preprocessing=f"{images.to_json_string()} {type(tokenizer).__name__} {context} tokens",
-        pixels=partial(_pixels, images),
-        tokens=partial(_tokens, tokenizer, plain, context, masked),
-        lengths=partial(_lengths, tokenizer, plain),
-        image_tower=lambda pixels: _tensor(model.get_image_features(pixel_values=pixels)),
-        text_tower=partial(_text, model, masked, tokenizer.pad_token_id),
+    return {
+        "model": model,
+        "context": context,
+        "preprocessing": f"{images.to_json_string()} {type(tokenizer).__name__} {context} tokens",
+        "pixels": partial(_pixels, images),
+        "tokens": partial(_tokens, tokenizer, plain, context, masked),
+        "lengths": partial(_lengths, tokenizer, plain),
+        "image_tower": lambda pixels: _tensor(model.get_image_features(pixel_values=pixels)),
+        "text_tower": partial(_text, model, masked, tokenizer.pad_token_id),
+    }
+
+
+def _transformers_model(folder):
+    """A whole dual encoder, or a ValueError."""
+    import torch
+    from transformers import AutoModel
+
+    trust.check_files([*folder.glob("*config*.json"), *folder.glob("*.index.json")])
+    model, report = AutoModel.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **HERE
     )
+    if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
+        raise ValueError(f"{type(model).__name__} is not a dual encoder")
+    if missing := sorted(report["missing_keys"]):  # transformers would leave these at random
+        raise ValueError(f"it lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}")
+    return model
 
 
-def _plain(special):
-    """A function that takes a tokenizer's special tokens out of a text, which would end, pad or mask it there."""
+def _plain(special, clean=str):
+    """A function that takes a tokenizer's special tokens out of a clean text, which would end, pad or mask it there."""
     marks = [re.escape(token) for token in special if len(token) > 2]  # some pad with "!", which texts may hold
-    return partial(re.compile("|".join(marks) or "(?!)", re.IGNORECASE).sub, " ")
+    return partial(_without, re.compile("|".join(marks) or "(?!)", re.IGNORECASE), clean)
+
+
+def _without(marks, clean, text):
+    return marks.sub(" ", clean(text))
 
 
 def _pixels(processor, images):
@@ -144,10 +146,9 @@ def _tokens(tokenizer, plain, context, masked, texts):
     """Token numbers (n, context); numbers and mask (n, 2, context) where the text tower takes a mask."""
     import torch
 
+    texts = [plain(text) for text in texts]
     # max_length for every family: SigLIP pools its last token without a mask, so padding must not vary.
-    batch = tokenizer(
-        [plain(text) for text in texts], padding="max_length", max_length=context, truncation=True, return_tensors="pt"
-    )
+    batch = tokenizer(texts, padding="max_length", max_length=context, truncation=True, return_tensors="pt")
     return torch.stack([batch["input_ids"], batch["attention_mask"]], 1) if masked else batch["input_ids"]
 
 
@@ -179,44 +180,43 @@ def _tensor(output):
 
 
 def _from_open_clip(checkpoint, context):
-    """Towers of any open_clip model; its transform and tokenizer always come with it."""
+    """Fields of any open_clip model; its transform and tokenizer always come with it."""
     import open_clip
 
-    config = json.loads((checkpoint.folder / "open_clip_config.json").read_text())["model_cfg"]
+    config = hub.model_cfg(checkpoint.folder)
     trust.check_open_clip(config)
     text = config["text_cfg"]
-    spec = f"local-dir:{checkpoint.folder}"
+    model, transform = _open_clip_model(checkpoint, text)
+    context = context or text.get("context_length", 77)
+    theirs = HERE if text.get("hf_tokenizer_name") else {}  # a tokenizer of transformers
+    trust.check_files(checkpoint.folder.glob("tokenizer_config.json"))
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{checkpoint.folder}", context_length=context, **theirs)
+    plain = _plain(_special_tokens(tokenizer), tokenizer.clean_fn)
+    return {
+        "model": model,
+        "context": context,
+        "preprocessing": f"{transform} {type(tokenizer).__name__} {context} tokens",
+        "pixels": partial(_stacked, transform),
+        "tokens": partial(_open_clip_tokens, tokenizer, plain),
+        "lengths": partial(_open_clip_lengths, tokenizer, plain),
+        "image_tower": model.encode_image,
+        "text_tower": partial(_open_clip_text, model) if text.get("hf_model_name") else model.encode_text,
+    }
+
+
+def _open_clip_model(checkpoint, text):
+    """A model with the weights of its folder, and the transform that it takes images by."""
+    import open_clip
+
     if text.get("hf_model_name"):
         trust.check_files([checkpoint.text_folder / "config.json"])
         # open_clip alone would look the text tower up on the hub, at whatever revision is there now.
         text = text | {"hf_model_name": str(checkpoint.text_folder), "hf_model_pretrained": False}
     model, _, transform = open_clip.create_model_and_transforms(
-        spec, load_weights=False, pretrained_text=False, text_cfg=text
+        f"local-dir:{checkpoint.folder}", load_weights=False, pretrained_text=False, text_cfg=text
     )
     open_clip.load_checkpoint(model, min(checkpoint.folder.glob(hub.WEIGHTS["open_clip"])))
-    context = context or text.get("context_length", 77)
-    tokenizer = _open_clip_tokenizer(checkpoint.folder, spec, text, context)
-    plain = _plain(_special_tokens(tokenizer))
-    return Towers(
-        model=model,
-        context=context,
-        preprocessing=f"{transform} {type(tokenizer).__name__} {context} tokens",
-        pixels=partial(_stacked, transform),
-        tokens=partial(_open_clip_tokens, tokenizer, plain),
-        lengths=partial(_open_clip_lengths, tokenizer, plain),
-        image_tower=model.encode_image,
-        text_tower=partial(_open_clip_text, model) if text.get("hf_model_name") else model.encode_text,
-    )
-
-
-def _open_clip_tokenizer(folder, spec, text, context):
-    """open_clip's own tokenizer, or one of transformers, which gets no chance to run code."""
-    import open_clip
-
-    if not text.get("hf_tokenizer_name"):
-        return open_clip.get_tokenizer(spec, context_length=context)
-    trust.check_files(folder.glob("tokenizer_config.json"))
-    return open_clip.get_tokenizer(spec, context_length=context, **HERE)
+    return model, transform
 
 
 def _special_tokens(tokenizer):
@@ -226,14 +226,13 @@ def _special_tokens(tokenizer):
 
 
 def _open_clip_tokens(tokenizer, plain, texts):
-    return tokenizer([_open_clip_plain(tokenizer, plain, text) for text in texts])
+    return tokenizer([plain(text) for text in texts])
 
 
-def _open_clip_plain(tokenizer, plain, text):
-    """The text without special tokens, which may appear only when open_clip has cleaned it."""
-    cleaned = tokenizer.clean_fn(text)
-    rest = plain(cleaned)
-    return text if rest == cleaned else rest
+def _open_clip_lengths(tokenizer, plain, texts):
+    if hasattr(tokenizer, "tokenizer"):
+        return _lengths(tokenizer.tokenizer, plain, texts)
+    return [len(tokenizer.encode(plain(text))) + 2 for text in texts]  # CLIP's own: encode leaves start and end out
 
 
 def _open_clip_text(model, tokens):
@@ -244,10 +243,3 @@ def _stacked(transform, images):
     import torch
 
     return torch.stack([transform(image) for image in images])
-
-
-def _open_clip_lengths(tokenizer, plain, texts):
-    if hasattr(tokenizer, "tokenizer"):
-        return _lengths(tokenizer.tokenizer, plain, [tokenizer.clean_fn(text) for text in texts])
-    texts = [_open_clip_plain(tokenizer, plain, text) for text in texts]
-    return [len(tokenizer.encode(text)) + 2 for text in texts]  # CLIP's own: encode leaves start and end out

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from gaplib.names import pick
 __all__ = ["REGISTRY", "Encoder", "domain", "load", "pick_device", "stored_name"]
 
 BATCH = 64
+LIBRARIES = ("huggingface_hub", "open_clip", "safetensors", "transformers")
 
 
 class Source(NamedTuple):
@@ -66,25 +68,21 @@ class Encoder:
 
     Attributes
     ----------
-    name : str
-        Safe as a file name; `stored_name(spec)`.
-    spec : str
-        What `load` takes to load it again, in another process too.
+    name, spec : str
+        What embeddings are stored under, safe as a file name; what `load` takes to load it again.
     dim : int
         Width of the embeddings.
-    checkpoint : str
-        Repository and commit, or folder and digest.
-    preprocessing : str
-        What becomes of images and texts, for comparison.
+    checkpoint, preprocessing : str
+        Repository and commit, or folder and digest; and what becomes of images and texts, with a digest of the
+        tokenizer. Embeddings of an encoder in which either differs are others.
     precision : str
         "float32", "bfloat16" or "float16": of the sums inside; embeddings are float32 always.
     context : int
         Tokens that a text is padded and cut to, special ones included; so an embedding does not depend on its batch.
     model : torch.nn.Module
-    pixels : callable
-        From a list of PIL RGB images to a float tensor (n, 3, height, width). Can be sent to a worker process.
-    tokens : callable
-        From a list of strings to a tensor, one row a text. Can be sent to a worker process.
+    pixels, tokens : callable
+        From a list of PIL RGB images to a float tensor (n, 3, height, width); from a list of strings to a tensor, one
+        row a text. Can be sent to a worker process.
     lengths : callable
         From a list of strings to the tokens of each before cutting, special ones included: cut are those > `context`.
     image_tower, text_tower : callable
@@ -120,14 +118,15 @@ class Encoder:
 
     def encode_images(self, images: Iterable[Image.Image]) -> np.ndarray:
         """Unit-norm float32 embeddings of shape (n, dim) of a list of PIL images."""
-        images = _listed(images, Image.Image, "image", "gaplib.datasets.pairs.open_image reads files and bytes")
+        images = _listed(images, Image.Image, "PIL images; gaplib.datasets.pairs.open_image makes them")
         return self._encode([image.convert("RGB") for image in images], self.pixels, self.image_tower, "image")
 
     def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
         """Unit-norm float32 embeddings of shape (n, dim) of a list of strings."""
-        texts = _listed(texts, str, "text", "fill in or leave out what is missing")
+        texts = _listed(texts, str, "strings; fill in or leave out what is missing")
         for row, text in enumerate(texts):
-            _check_unicode(text, row)
+            if half := re.search("[\ud800-\udfff]", text):
+                raise ValueError(f"text {row} has half a character, {half[0]!r}: it was read with a wrong encoding")
         return self._encode(texts, self.tokens, self.text_tower, "text")
 
     def _encode(self, items, prepare, tower, kind):
@@ -141,26 +140,15 @@ class Encoder:
         return rows.normalise(np.concatenate(parts), f"{self.name}, {kind} embeddings")
 
 
-def _listed(items, kind, what, hint):
-    """`items` as a list of which each is of one type."""
-    named = "PIL images" if what == "image" else "strings"
+def _listed(items, kind, wanted):
+    """`items` as a list of which each is of one kind."""
     if isinstance(items, str | bytes | bytearray | kind) or not isinstance(items, Iterable):
-        raise ValueError(f"expected a list of {named}, got one {type(items).__name__}; for one {what}, give [{what}]")
+        raise ValueError(f"got one {type(items).__name__}, expected a list of {wanted}")
     items = list(items)
     for row, item in enumerate(items):
         if not isinstance(item, kind):
-            raise ValueError(f"expected a list of {named}, but {what} {row} is of type {type(item).__name__}; {hint}")
+            raise ValueError(f"item {row} is of type {type(item).__name__}, expected a list of {wanted}")
     return items
-
-
-def _check_unicode(text, row):
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"text {row} has half a character, {text[error.start]!r}, at position {error.start}: it was read with a "
-            "wrong encoding; mend it, or drop such characters by text.encode(errors='ignore').decode()"
-        ) from error
 
 
 def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
@@ -191,25 +179,18 @@ def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
         If the model libraries are not installed.
     """
     name = stored_name(spec)
+    if missing := [library for library in LIBRARIES if find_spec(library) is None]:
+        raise ImportError(f'encoders need {", ".join(missing)}: pip install "gaplib[encoders]"')
     source = _source(spec)
     device = pick_device(device)
     precision = loaders.pick_precision(precision, device)
     try:
         checkpoint = hub.find(name, source.checkpoint, source.revision)
-    except OSError as error:
+        fields = loaders.load(checkpoint, source.context, device, precision)
+    except (OSError, ValueError) as error:
         raise OSError(f"encoder {name!r}: {error}") from error
-    try:
-        towers = loaders.load(checkpoint, source.context, device, precision)
-    except ImportError as error:
-        raise ImportError(
-            f'encoder {name!r}: {error}; pip install "gaplib[encoders]" has what encoders need'
-        ) from error
-    # The libraries raise a dozen kinds of errors for a folder that is not what it should be.
-    except Exception as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"encoder {name!r}: {checkpoint.library} cannot load {checkpoint.folder}: {why}") from error
     spec = f"local:{source.checkpoint}" if _scheme(spec) == "local" else spec
-    return Encoder(name=name, spec=spec, checkpoint=checkpoint.label, **towers._asdict())
+    return Encoder(name=name, spec=spec, checkpoint=checkpoint.label, **fields)
 
 
 def stored_name(spec: str) -> str:

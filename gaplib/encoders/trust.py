@@ -10,8 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-OPEN_CLIP = ("embed_dim", "vision_cfg", "text_cfg", "multimodal_cfg", "custom_text", "quick_gelu", "output_dict")
-LOGITS = ("init_logit_scale", "init_logit_bias", "nonscalar_logit_scale")
+TOWERS = ("vision_cfg", "text_cfg", "multimodal_cfg")
+MODEL = ("embed_dim", "custom_text", "quick_gelu", "init_logit_scale", "init_logit_bias", "nonscalar_logit_scale")
 KEYWORDS = {"tokenizer_kwargs": ("clean", "strip_sep_token"), "act_kwargs": ("approximate",), "norm_kwargs": ("eps",)}
 
 
@@ -21,14 +21,14 @@ def guarded() -> Iterator[None]:
     from transformers import dynamic_module_utils as remote_code
     from transformers.utils import logging as transformers_logging
 
-    before = transformers_logging.get_verbosity()
+    verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     disabled = logging.root.manager.disable
-    seconds = remote_code.TIME_OUT_REMOTE_CODE
+    seconds = remote_code.TIME_OUT_REMOTE_CODE  # to answer in; of 0, transformers raises at once
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
-    remote_code.TIME_OUT_REMOTE_CODE = 0  # to answer in: transformers then raises at once
+    remote_code.TIME_OUT_REMOTE_CODE = 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -36,13 +36,13 @@ def guarded() -> Iterator[None]:
     finally:
         remote_code.TIME_OUT_REMOTE_CODE = seconds
         logging.disable(disabled)
-        transformers_logging.set_verbosity(before)
+        transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
 
 
 def check_files(paths: Iterable[Path]) -> None:
-    """Raise if a configuration of transformers names code, or anything else outside its own folder, at any depth."""
+    """Raise if a configuration for transformers names code, or files of another place, at any depth."""
     for path in paths:
         for key, value in _entries(json.loads(path.read_text())):
             if key == "auto_map":
@@ -50,16 +50,8 @@ def check_files(paths: Iterable[Path]) -> None:
                     f"{path.name} asks for code of its own (auto_map), and code of a checkpoint is never run; if it "
                     "works without, load a copy without that entry by local:FOLDER"
                 )
-            if key == "base_model_name_or_path" or (key.endswith("attn_implementation") and "/" in str(value)):
-                raise ValueError(f"{path.name} asks for something outside its own folder: {key} {value!r}")
-
-
-def check_weights(folder: Path) -> None:
-    """Raise if the index of a sharded checkpoint names anything but safetensors of its own folder."""
-    for index in folder.glob("*.safetensors.index.json"):
-        for name in set(json.loads(index.read_text())["weight_map"].values()):
-            if not re.fullmatch(r"[\w.-]+\.safetensors", name):
-                raise ValueError(f"{index.name} names {name!r}, which is no safetensors file of its own folder")
+            if _is_elsewhere(key, value):
+                raise ValueError(f"{path.name} asks for more than safetensors of its own folder: {key} {value!r:.100}")
 
 
 def check_open_clip(model: dict[str, Any]) -> None:
@@ -67,12 +59,12 @@ def check_open_clip(model: dict[str, Any]) -> None:
     from open_clip import CLIPTextCfg, CLIPVisionCfg
     from open_clip.coca_model import MultimodalCfg
 
-    _check_keys(model, "model_cfg", (*OPEN_CLIP, *LOGITS))
-    for tower, known in (("vision_cfg", CLIPVisionCfg), ("text_cfg", CLIPTextCfg), ("multimodal_cfg", MultimodalCfg)):
-        said = model.get(tower) or {}
-        _check_keys(said, tower, [field.name for field in fields(known)])
-        for name, keywords in KEYWORDS.items():
-            _check_keys(said.get(name) or {}, f"{tower} {name}", keywords)
+    _check_keys(model, "model_cfg", (*MODEL, *TOWERS))
+    for name, known in zip(TOWERS, (CLIPVisionCfg, CLIPTextCfg, MultimodalCfg), strict=True):
+        tower = model.get(name) or {}
+        _check_keys(tower, name, [field.name for field in fields(known)])
+        for keywords, allowed in KEYWORDS.items():
+            _check_keys(tower.get(keywords) or {}, f"{name} {keywords}", allowed)
     timm = model["vision_cfg"].get("timm_model_name") or "none"
     if not re.fullmatch(r"[\w.]+", timm):
         raise ValueError(f"open_clip_config.json: timm_model_name {timm!r} is no name of an architecture")
@@ -94,3 +86,12 @@ def _entries(value):
     elif isinstance(value, dict):
         yield from value.items()
         yield from _entries(list(value.values()))
+
+
+def _is_elsewhere(key, value):
+    """Whether an entry names an adapter's base, a kernel of the hub, or shards that are not safetensors beside it."""
+    if key.endswith("attn_implementation"):
+        return "/" in str(value)
+    if key == "weight_map":
+        return not all(re.fullmatch(r"[\w.-]+\.safetensors", name) for name in value.values())
+    return key == "base_model_name_or_path"

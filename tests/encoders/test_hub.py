@@ -258,8 +258,14 @@ def test_checkpoints_that_do_not_load(own):
     assert f"cannot load {own / 'clip'}" in message("clip")
     weights.unlink()
     assert "has no weights: there is no model.safetensors" in message("clip")
-    edit(own / "biomedclip" / "open_clip_config.json", {"model_cfg": {"embed_dim": 8, "text_cfg": {}}})
+    config = own / "biomedclip" / "open_clip_config.json"
+    for wrong in ({"embed_dim": 8, "text_cfg": {}}, None, {"vision_cfg": 3, "text_cfg": 3}):
+        edit(config, {"model_cfg": wrong})
+        assert f"{config} describes no model: it lacks model_cfg with vision_cfg and text_cfg" in message("biomedclip")
+    edit(config, {"model_cfg": {"embed_dim": 8, "text_cfg": {}, "vision_cfg": {}}})
     assert f"open_clip cannot load {own / 'biomedclip'}" in message("biomedclip")
+    (own / "siglip" / "config.json").write_text("[]")
+    assert "transformers cannot load" in message("siglip")
 
 
 def test_a_model_of_text_alone_is_no_dual_encoder(own):
