@@ -1,5 +1,6 @@
 # `make figures` regenerates every figure, `make test` tests everything; each does its own set-up. `make help` lists the rest.
 STUDY ?= demo
+JOBS ?= 2
 TORCH_BACKEND ?=
 PYTHON ?= python3
 PY = .venv/bin/python
@@ -10,14 +11,36 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: figures lessons book lab test lint bench data encoders gallery clean help
+.PHONY: figures lessons book lab check test format lint bench data encoders gallery clean help
 .SECONDARY:
 .DEFAULT_GOAL = help
+
+# Targets are named after the study and the place, so both must be names that make can hold.
+STUDIES = $(patsubst notebooks/studies/%.yaml,%,$(wildcard notebooks/studies/*.yaml))
+ODD = $(strip $(foreach c,% : ; $$,$(findstring $c,$(value $1)))$(filter-out 0 1,$(words $(value $1))))
+ifneq ($(call ODD,STUDY)$(if $(filter $(STUDIES),$(STUDY)),,unknown),)
+$(error STUDY='$(value STUDY)' is no file of notebooks/studies that make can name; there are: $(STUDIES))
+endif
+ifneq ($(call ODD,GAPLIB_ROOT),)
+$(error GAPLIB_ROOT='$(value GAPLIB_ROOT)': make cannot work in a folder with a space or one of % : ; $$ in its name)
+endif
+# What is made lies below $(MADE): here, or where GAPLIB_ROOT says, and there absolute, for kernels start elsewhere.
+ifneq ($(strip $(GAPLIB_ROOT)),)
+override export GAPLIB_ROOT := $(abspath $(patsubst ~/%,$(HOME)/%,$(GAPLIB_ROOT)))
+MADE = $(GAPLIB_ROOT)/
+endif
+BUILD = $(MADE)build/$(STUDY)
+DRAWN = $(MADE)figures/$(STUDY)
+# Notebooks that do not need each other run side by side.
+ifneq ($(filter figures lessons book gallery,$(MAKECMDGOALS)),)
+MAKEFLAGS += -j$(JOBS)
+endif
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "STUDY=demo (default) or another file of notebooks/studies; TORCH_BACKEND=cpu for a small installation."
+	@echo "STUDY=demo (default) or another file of notebooks/studies; GAPLIB_ROOT=FOLDER for what is made; JOBS=2 (default)"
+	@echo "notebooks side by side; TORCH_BACKEND=cpu for a small installation."
 
 # Set-up. The lock constrains versions instead of listing what to install, so that a CPU build of torch does not bring CUDA.
 .venv/stamp: pyproject.toml requirements.lock
@@ -26,7 +49,7 @@ help: ## list the targets
 	@echo "setting up .venv (once; about a minute, most of it torch)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv==$(shell sed -n 's/^uv==//p' requirements.lock)
 	@$(PY) -m uv pip install --quiet --python $(PY) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) \
-		--constraints requirements.lock --group dev --editable .
+		--constraints requirements.lock --group dev --editable .[encoders,notebooks,cluster]
 	@mkdir -p $(LAB_SETTINGS) && echo '$(NO_NEWS)' > $(LAB_SETTINGS)/overrides.json
 	@touch $@
 
@@ -34,70 +57,75 @@ help: ## list the targets
 LAB_SETTINGS = .venv/share/jupyter/lab/settings
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
-# The notebooks, in order. Each executed notebook is its own stamp; % is the study.
-RUN = @$(PY) -m gaplib.study $*
-BASE = $(addprefix gaplib/,names.py paths.py rows.py)
-ENCODED = $(BASE) $(shell find gaplib/datasets gaplib/encoders gaplib/features -name '*.py') data/pairs/clipart.parquet \
-	requirements.lock $(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
-MEASURED = $(BASE) $(wildcard gaplib/cone.py gaplib/isotropy.py gaplib/gap.py gaplib/overlap.py gaplib/modulate.py gaplib/lambdas.py)
-SWEPT = $(wildcard gaplib/sweep/*.py)
-EXPLORER = gaplib/project.py $(wildcard gaplib/explorer/*)
-PLOTS = $(wildcard gaplib/plots/*.py)
+# The rooms of the package that a notebook's numbers come from. Plots are not among them: a palette edit re-runs 06 only.
+SOURCES := $(shell find gaplib -name '*.py' -o -name '*.html')
+room = $(foreach name,$1,$(filter gaplib/$(name).py gaplib/$(name)/%,$(SOURCES)))
+BASE = $(call room,names paths rows)
+ENCODED = $(BASE) $(call room,datasets encoders features) requirements.lock $(wildcard data/pairs/*.parquet) \
+	$(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
+MEASURED = $(BASE) $(call room,cone gap modulate)
+EXPLORER = $(call room,project explorer)
+SWEPT = $(call room,sweep)
+PLOTS = $(call room,plots)
 FIGURES = umap-by-lambda.gif $(addsuffix .png,cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity controls \
 	verdicts published learned-lambda)
 
-build/%/01-cache-features.ipynb: notebooks/01-cache-features.ipynb notebooks/studies/%.yaml $(ENCODED) | .venv/stamp \
-		build/%/00-start-here.ipynb
-	$(RUN) $<
-# The part after | only keeps two notebooks from running at once under `make -j`.
-build/%/02-see-the-cone.ipynb: notebooks/02-see-the-cone.ipynb build/%/01-cache-features.ipynb $(MEASURED) $(EXPLORER)
-	$(RUN) $<
-build/%/03-measure-the-gap.ipynb: notebooks/03-measure-the-gap.ipynb build/%/01-cache-features.ipynb $(MEASURED) \
-		| build/%/02-see-the-cone.ipynb
-	$(RUN) $<
-build/%/04-sweep-lambda.ipynb: notebooks/04-sweep-lambda.ipynb build/%/01-cache-features.ipynb $(MEASURED) \
-		$(SWEPT) | build/%/03-measure-the-gap.ipynb
-	$(RUN) $<
-build/%/05-ask-when-lambda-matters.ipynb: notebooks/05-ask-when-lambda-matters.ipynb build/%/04-sweep-lambda.ipynb \
-		$(wildcard data/published/*.csv)
-	$(RUN) $<
-build/%/00-start-here.ipynb: notebooks/00-start-here.ipynb $(MEASURED) $(EXPLORER) $(ENCODED) | .venv/stamp
-	$(RUN) $<
-build/%/06-make-figures.ipynb $(addprefix figures/%/,$(FIGURES)): notebooks/06-make-figures.ipynb \
-		build/%/02-see-the-cone.ipynb build/%/03-measure-the-gap.ipynb build/%/04-sweep-lambda.ipynb \
-		build/%/05-ask-when-lambda-matters.ipynb $(PLOTS)
-	$(RUN) $<
-notebooks/studies/%.yaml: | .venv/stamp # reached only when there is no such study: says so
+# The notebooks: each executed notebook is its own stamp, and names what it reads. % is the study.
+RUN = @$(PY) -m gaplib.study '$*' $<
+ran = $(addprefix $(MADE)build/%/,$(addsuffix .ipynb,$1))
+
+$(call ran,00-start-here): notebooks/00-start-here.ipynb $(MEASURED) $(EXPLORER) $(ENCODED) | .venv/stamp
+	$(RUN)
+$(call ran,01-cache-features): notebooks/01-cache-features.ipynb notebooks/studies/%.yaml $(ENCODED) | .venv/stamp
+	$(RUN)
+$(call ran,02-see-the-cone): notebooks/02-see-the-cone.ipynb $(call ran,01-cache-features) $(MEASURED) $(EXPLORER)
+	$(RUN)
+$(call ran,03-measure-the-gap): notebooks/03-measure-the-gap.ipynb $(call ran,01-cache-features) $(MEASURED)
+	$(RUN)
+$(call ran,04-sweep-lambda): notebooks/04-sweep-lambda.ipynb $(call ran,01-cache-features) $(MEASURED) $(SWEPT)
+	$(RUN)
+$(call ran,05-ask-when-lambda-matters): notebooks/05-ask-when-lambda-matters.ipynb $(call ran,04-sweep-lambda) $(wildcard data/published/*.csv)
+	$(RUN)
+$(call ran,06-make-figures) $(addprefix $(MADE)figures/%/,$(FIGURES)): notebooks/06-make-figures.ipynb $(PLOTS) \
+		$(call ran,02-see-the-cone 03-measure-the-gap 04-sweep-lambda 05-ask-when-lambda-matters)
 	$(RUN)
 
-figures: build/$(STUDY)/00-start-here.ipynb $(addprefix figures/$(STUDY)/,$(FIGURES)) ## every figure of the study, into figures/STUDY
-	@echo "figures/$(STUDY) is up to date"
+# The longest way through them first: 01, then 04.
+figures: $(BUILD)/04-sweep-lambda.ipynb $(BUILD)/00-start-here.ipynb $(addprefix $(DRAWN)/,$(FIGURES)) ## every figure of the study, into figures/STUDY
+	@echo "$(DRAWN) is up to date"
 
-LESSONS = $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/lessons/*.ipynb))
+LESSONS = $(patsubst notebooks/%,$(BUILD)/%,$(wildcard notebooks/lessons/*.ipynb))
 lessons: $(LESSONS) ## run the lessons, into build/STUDY/lessons
-$(LESSONS): build/$(STUDY)/%: notebooks/% $(MEASURED) gaplib/lessons.py gaplib/project.py $(PLOTS) \
-		$(wildcard data/encoders/*/curve.csv) | .venv/stamp
+$(LESSONS): $(BUILD)/%: notebooks/% $(MEASURED) $(call room,lessons project plots) $(wildcard data/encoders/*/curve.csv) | .venv/stamp
 	@$(PY) -m gaplib.study $(STUDY) $<
 
-BOOK = build/$(STUDY)/book
+BOOK = $(BUILD)/book
 book: $(BOOK)/index.html ## all notebooks and lessons as a site to read offline, into build/STUDY/book
 	@echo "$(BOOK)/index.html is up to date"
-$(BOOK)/index.html: $(patsubst notebooks/%,build/$(STUDY)/%,$(wildcard notebooks/[0-9]*.ipynb)) $(LESSONS) \
-		$(addprefix figures/$(STUDY)/,$(FIGURES)) $(wildcard docs/*.*)
+$(BOOK)/index.html: $(patsubst notebooks/%,$(BUILD)/%,$(wildcard notebooks/[0-9]*.ipynb)) $(LESSONS) \
+		$(addprefix $(DRAWN)/,$(FIGURES)) $(wildcard docs/*.*)
 	@rm -rf $(BOOK)
-	@$(PY) -m sphinx -q -W -c docs build/$(STUDY) $(BOOK)
+	@$(PY) -m sphinx -q -W -c docs $(BUILD) $(BOOK)
 
-lab: export OPENBLAS_NUM_THREADS = 1 # as in gaplib.study: threads that wait by spinning slow small products down
 lab: .venv/stamp ## open the notebooks in JupyterLab
-	$(PY) -m jupyterlab notebooks/00-start-here.ipynb
+	$(PY) -m jupyterlab --config=.jupyter/jupyter_server_config.py notebooks/00-start-here.ipynb
 
-lint: .venv/stamp ## ruff over code and notebooks; notebooks must hold no outputs
+format: .venv/stamp ## format code and notebooks, and clear the notebooks' outputs
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	$(PY) -m nbstripout --keep-id notebooks/*.ipynb notebooks/lessons/*.ipynb
+
+lint: .venv/stamp ## ruff over code and notebooks, the arrows of the house; notebooks must hold no outputs
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb notebooks/lessons/*.ipynb
+	.venv/bin/lint-imports --no-cache
+
+check: lint ## lint and the fast tests: within two minutes
+	$(PY) -m pytest -q -n 2 -m "not slow" --ignore=tests/notebooks --ignore=tests/explorer/test_browser.py
 
 test: lint ## everything: lint, unit tests, doctests, all notebooks under the smoke study
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 bench: .venv/stamp ## what measures, sweeps and extraction cost, as ratios; about half an hour
 	@for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
@@ -113,8 +141,8 @@ encoders: $(TRAINED) ## train the mini encoders anew (replaces data/encoders)
 $(TRAINED): train-%: .venv/stamp
 	$(PY) data/encoders/train.py $*
 
-gallery: figures ## the README's pictures, from the study's figures
-	$(PY) -m gaplib.plots.style figures/$(STUDY) docs/images umap-by-lambda.gif auc-by-lambda.png
+gallery: figures ## the pictures of README.md and figures/README.md, small copies of the study's figures
+	$(PY) -m gaplib.plots.style $(DRAWN) figures/gallery $(FIGURES)
 
 clean: ## remove everything made: build, figures, features, results (not .venv)
-	rm -rf build figures data/features data/results
+	rm -rf $(addprefix $(MADE),build data/features data/results) $(filter-out %/gallery/,$(wildcard $(MADE)figures/*/))

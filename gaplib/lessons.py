@@ -3,7 +3,7 @@
 from numbers import Real
 
 
-def check(exercise, answer, right, hint, within=0.0):
+def check(exercise: int, answer: object, right: object, hint: str, within: float = 0.0) -> None:
     """Print whether an answer is right, or else a hint. Nothing is printed while there is no answer.
 
     Parameters

@@ -1,39 +1,43 @@
 """Where things are; nothing else.
 
-Everything hangs off the repository root. `GAPLIB_ROOT` moves what is *made* (features, results, figures, build),
-so that a test or a second study never touches the first one's files.
+What is committed lies in the checkout. What is made (features, results, figures, build) lies there too, or in the
+current folder where gaplib was installed without one; `GAPLIB_ROOT` moves it, so that a test or a second study never
+touches the first one's files.
 """
 
 import os
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
+CHECKOUT = (REPO / "pyproject.toml").is_file()
 DATA = REPO / "data"
 PAIRS = DATA / "pairs"
 ENCODERS = DATA / "encoders"
 STUDIES = REPO / "notebooks" / "studies"
 
 
-def made():
+def made() -> Path:
     """Root of everything that is made rather than committed."""
-    return Path(os.environ.get("GAPLIB_ROOT", REPO))
+    here = REPO if CHECKOUT else Path.cwd()
+    return Path(os.environ.get("GAPLIB_ROOT") or here).expanduser()
 
 
-def features(dataset):
-    """Folder of the feature files of one dataset."""
+def features(dataset: str) -> Path:
+    """Folder of the features of one dataset."""
     return made() / "data" / "features" / dataset
 
 
-def downloads(dataset):
+def downloads(dataset: str) -> Path:
     """Folder of a dataset as its publishers lay it out; `GAPLIB_DATASETS` names another disk for all of them."""
-    return Path(os.environ.get("GAPLIB_DATASETS", DATA / "downloads")).absolute() / dataset
+    here = DATA if CHECKOUT else Path.cwd() / "data"
+    return Path(os.environ.get("GAPLIB_DATASETS") or here / "downloads").expanduser().absolute() / dataset
 
 
-def results(study):
+def results(study: str) -> Path:
     """Folder of the tidy result tables of one study."""
     return made() / "data" / "results" / study
 
 
-def figures(study):
+def figures(study: str) -> Path:
     """Folder of the figures of one study."""
     return made() / "figures" / study

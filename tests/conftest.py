@@ -48,3 +48,10 @@ def make_features():
         return Features(image, text, np.arange(n), np.arange(n), pairs, about, "made-encoder")
 
     return make
+
+
+def pytest_collection_modifyitems(items):
+    """With several workers, what looks at the same executed notebooks stays in one of them."""
+    for item in items:
+        if "notebooks" in item.path.relative_to(Path(__file__).parents[1]).parts:
+            item.add_marker(pytest.mark.xdist_group("notebooks"))

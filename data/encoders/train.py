@@ -63,7 +63,7 @@ def training_pairs(data, seed=1, n=20_000):
         table = pd.read_parquet(paths.PAIRS / "drawings.parquet")
         held_out = table[table["split"] == "val"].sample(CANDIDATES, random_state=0)
         return table[table["split"] == "train"], held_out
-    tables = [cxr.load(n=n, seed=seed).pairs, derm.load(n=n, seed=seed, bare=0).pairs]
+    tables = [cxr.phantom_cxr(n=n, seed=seed).pairs, derm.phantom_derm(n=n, seed=seed, bare=0).pairs]
     held_out = [t[t["split"] == "val"].sample(CANDIDATES // 2, random_state=0) for t in tables]
     return pd.concat([t[t["split"] != "val"] for t in tables]), pd.concat(held_out)
 

@@ -6,7 +6,7 @@ from gaplib import paths
 from gaplib.datasets.pairs import About, Dataset
 
 
-def load():
+def clipart() -> Dataset:
     """The committed clipart pairs (see `data/README.md` for their origin and how they were cleaned).
 
     Returns

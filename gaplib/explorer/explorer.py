@@ -20,7 +20,7 @@ from gaplib import gap as measures
 from gaplib import modulate, project, rows
 from gaplib.datasets.pairs import label_columns
 from gaplib.explorer.marks import coloured, one_a_pair, pack, short, short_texts, thumbnails
-from gaplib.lambdas import by_lambda
+from gaplib.modulate import by_lambda
 
 PAGE = Path(__file__).with_name("page.html")
 STEP = 0.005

@@ -18,6 +18,7 @@ from PIL import Image
 from gaplib.datasets.pairs import About, Dataset, split_by_group
 from gaplib.datasets.phantoms.chest import render
 from gaplib.datasets.phantoms.chest_report import write
+from gaplib.datasets.phantoms.cores import first_rows
 
 LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "No Finding", "Pleural Effusion")
 ABOUT = About(
@@ -33,7 +34,7 @@ DEVICE_SHARE = {"pacemaker": 0.10, "port": 0.07, "wires": 0.13, "rods": 0.04, "s
 BEDSIDE_SHARE = {"line": 0.26, "picc": 0.14, "tube": 0.22, "feeding": 0.22, "drain": 0.10, "leads": 0.28}
 
 
-def load(n=4000, seed=0):
+def phantom_cxr(n: int = 4000, seed: int = 0) -> Dataset:
     """Draw `n` pairs of a chest radiograph phantom and its report. Never for clinical use.
 
     Patients have one to four studies that share anatomy, age, sex and old facts, while findings evolve; a
@@ -59,7 +60,7 @@ def load(n=4000, seed=0):
 
     Examples
     --------
-    >>> pairs, about = load(n=3)
+    >>> pairs, about = phantom_cxr(n=3)
     >>> pairs["group"].tolist()
     ['cxr-0-00000', 'cxr-0-00001', 'cxr-0-00001']
     >>> bool((pairs[list(about.labels)].sum(axis=1) > 0).all())
@@ -67,19 +68,17 @@ def load(n=4000, seed=0):
     """
     if n < 1 or seed < 0:
         raise ValueError(f"phantom-cxr: n must be positive and seed not negative, got n={n}, seed={seed}")
-    rows, patient = [], 0
-    while len(rows) < n:
-        rows += _patient(seed, patient)
-        patient += 1
-    pairs = pd.DataFrame(rows[:n])
+    pairs = pd.DataFrame(first_rows(n, _patient, seed))
     pairs.insert(2, "split", split_by_group(pairs["group"], seed=seed))
     return Dataset(pairs, ABOUT)
 
 
-def _patient(seed, number):
+def _patient(number, seed):
     """All rows of one patient."""
     rng = np.random.default_rng([seed, number])
-    body, previous, rows = _body(rng), None, []
+    body = _body(rng)
+    previous = None
+    rows = []
     for _ in range(1 + int(rng.binomial(3, 0.3))):
         facts = _study(body, previous, rng)
         row = {"image": _png(render(facts, rng)), "text": write(facts, previous, rng)}

@@ -13,6 +13,7 @@ import pandas as pd
 
 from gaplib.datasets.pairs import About, Dataset, split_by_group
 from gaplib.datasets.phantoms import skin
+from gaplib.datasets.phantoms.cores import first_rows
 
 LABELS = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 ABOUT = About(
@@ -154,13 +155,14 @@ def _describe(rng, age, sex, site):
     return f"Age: {age}. Sex: {'unknown' if rng.random() < 0.006 else sex}. Localization: {site}."
 
 
-def _lesion(seed, number, bare):
+def _lesion(number, seed, bare):
     """Rows of one lesion: 1 to 4 photographs of the same patch of skin."""
     rng = np.random.default_rng([seed, number])
     label = LABELS[_draw(rng, [PATIENTS[name][0] for name in LABELS])]
     lesions, photos = PATIENTS[label][:2]
     age, sex, site = _patient(rng, label)
-    text, layers = _describe(rng, age, sex, site), skin.blank()
+    text = _describe(rng, age, sex, site)
+    layers = skin.blank()
     # A generator of its own: what else is drawn must not depend on the share of bare skin.
     if np.random.default_rng([seed, number, 1]).random() < bare:
         age, sex, site = BARE
@@ -171,7 +173,7 @@ def _lesion(seed, number, bare):
         yield skin.photograph(rng, picture, sex, site), text, f"phantom-derm-{seed}-{number}", label
 
 
-def load(n=4000, seed=0, bare=0.5):
+def phantom_derm(n: int = 4000, seed: int = 0, bare: float = 0.5) -> Dataset:
     """Generated dermatoscopic lesion phantoms. For method and teaching; never for clinical use.
 
     Parameters
@@ -190,16 +192,19 @@ def load(n=4000, seed=0, bare=0.5):
         Pairs with `image` (PNG bytes, 96 x 96, RGB), `text`, `split` (no lesion is in two), `group` (the
         lesion) and `label` (one of the seven HAM10000 classes).
 
+    Raises
+    ------
+    ValueError
+        If `n` is not positive or `seed` is negative.
+
     Examples
     --------
-    >>> pairs, about = load(n=3)
+    >>> pairs, about = phantom_derm(n=3)
     >>> about.task, len(pairs), pairs.image[0][1:4]
     ('multiclass', 3, b'PNG')
     """
-    rows, number = [], 0
-    while len(rows) < n:
-        rows += _lesion(seed, number, bare)
-        number += 1
-    pairs = pd.DataFrame(rows[:n], columns=["image", "text", "group", "label"])
+    if n < 1 or seed < 0:
+        raise ValueError(f"phantom-derm: n must be positive and seed not negative, got n={n}, seed={seed}")
+    pairs = pd.DataFrame(first_rows(n, _lesion, seed, bare), columns=["image", "text", "group", "label"])
     pairs["split"] = split_by_group(pairs["group"])
     return Dataset(pairs, ABOUT)

@@ -1,0 +1,88 @@
+"""Studies of one's own, smaller or stranger than the demo: all reach the figures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import shell
+from made import sphere
+
+from gaplib import features, paths
+
+pytestmark = pytest.mark.slow
+NOTEBOOKS = [str(path) for path in sorted((paths.REPO / "notebooks").glob("0[1-6]*.ipynb"))]
+EVERY = {"lambdas": [0.0, 0.5, 1.0], "seeds": [42, 43]}
+STUDIES = {
+    "one-by-one": {"datasets": ["clipart"], "encoders": ["mini-clip"], "n_pairs": 400},
+    "one-by-two": {"datasets": ["clipart"], "encoders": ["mini-clip", "mini-biomedclip"], "n_pairs": 400},
+    "two-by-one": {"datasets": ["clipart", "phantom-cxr"], "encoders": ["mini-clip"], "n_pairs": 400},
+    "one-domain": {"datasets": ["phantom-cxr"], "encoders": ["mini-biomedclip", "mini-medsiglip"], "n_pairs": 400},
+    "encoder-read-in": {"datasets": ["clipart"], "encoders": ["theirs"], "n_pairs": None},
+    "all-read-in": {"datasets": ["mine"], "encoders": ["theirs", "mini-clip"], "n_pairs": None},
+}
+
+
+def read_in(folder, dataset, encoder, seed, d=128, n=300):
+    """Embeddings that somebody else computed, of three classes, into the store."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(3, d)) / np.sqrt(d)
+    label = np.arange(n) % 3
+    image, text = (sphere(rng, n, d, mean) + centres[label] for mean in rng.normal(size=(2, d)) / np.sqrt(d))
+    split = np.array(["train", "train", "val", "test"])[np.arange(n) // 3 % 4]
+    np.savez(folder / f"{encoder}.npz", image=image, text=text, label=label.astype(str), split=split)
+    features.read(folder / f"{encoder}.npz", dataset, encoder)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """What all the studies made, or the error that ended one; two processes share them."""
+    root = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAPLIB_ROOT", str(root))
+        read_in(root, "clipart", "theirs", 0)
+        read_in(root, "mine", "theirs", 1)
+        read_in(root, "mine", "mini-clip", 2)
+    studies = [{"study": name} | EVERY | values for name, values in STUDIES.items()]
+    environment = os.environ | {"GAPLIB_ROOT": str(root)}
+    processes = []
+    for share in (studies[::2], studies[1::2]):
+        command = [sys.executable, shell.__file__, json.dumps(share), *NOTEBOOKS]
+        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=paths.REPO))
+    assert [process.wait() for process in processes] == [0, 0]
+    return root
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_small_study_reaches_its_figures(root, name):
+    failed = root / f"{name}.error"
+    assert not failed.exists(), failed.read_text()
+    figures = {path.stem for path in (root / "figures" / name).glob("*.png")}
+    assert {"cones-umap", "gap-by-lambda", "auc-by-lambda", "controls", "verdicts", "learned-lambda"} <= figures
+    wanted = {(d, e) for d in STUDIES[name]["datasets"] for e in STUDIES[name]["encoders"]}
+    swept = pd.read_parquet(root / "data" / "results" / name / "sweep.parquet")
+    found = swept[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None)
+    assert {(dataset.removesuffix("-400"), encoder) for dataset, encoder in found} == wanted
+
+
+def test_a_study_of_one_kind_makes_no_claim_about_two(root):
+    folder = root / "data" / "results"
+    claims = {name: pd.read_parquet(folder / name / "claims.parquet") for name in STUDIES}
+    assert claims["one-by-one"].empty and claims["all-read-in"].empty
+    assert set(claims["one-by-two"]["by"]) == {"encoder_domain"} and set(claims["two-by-one"]["by"]) == {
+        "dataset_domain"
+    }
+    assert list(claims["one-by-one"]) == list(claims["one-by-two"])
+
+
+def test_a_name_that_is_neither_known_nor_stored_stops_the_first_notebook(tmp_path):
+    study = {"study": "typo", "datasets": ["clipartt"], "encoders": ["mini-clip"], "n_pairs": 60}
+    environment = os.environ | {"GAPLIB_ROOT": str(tmp_path)}
+    command = [sys.executable, shell.__file__, json.dumps([study]), NOTEBOOKS[0]]
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, cwd=paths.REPO, check=True)
+    said = Path(tmp_path / "typo.error").read_text()
+    assert said.startswith("01-cache-features.ipynb: ValueError: unknown dataset 'clipartt': did you mean 'clipart'")
