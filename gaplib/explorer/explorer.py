@@ -134,7 +134,7 @@ def explore(
         "title": short(title or given.title),
         "n": len(chosen),
         "total": total,
-        "seed": seed,
+        "seed": int(seed),
         "gap_of": given.gap_of,
         "pair": chosen.tolist(),
         "arcs": ARCS,

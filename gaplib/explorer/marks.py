@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -119,29 +118,11 @@ def _comparable(image):
 
 
 def _small(image, root, where):
-    small = open_image(_file(image, where), root, where)
+    small = open_image(image, root, where, size=THUMBNAIL)
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     small.save(file, "WEBP", quality=60)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _file(image, where):
-    """The image as a pair table has it: a path, or the bytes of a file."""
-    if isinstance(image, str | bytes):
-        return image
-    if isinstance(image, os.PathLike):
-        return os.fspath(image)
-    try:
-        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-        file = io.BytesIO()
-        picture.save(file, "TIFF")  # which has every mode
-    except Exception as error:  # of whatever was given
-        raise ValueError(
-            f"{where}: this {type(image).__name__} is not an image ({error}); give a path, the bytes of a file, a PIL "
-            "image, or an array of 8-bit numbers of shape (height, width) or (height, width, 3)"
-        ) from error
-    return file.getvalue()
 
 
 def pack(numbers: ArrayLike) -> str:
