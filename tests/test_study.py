@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -149,15 +150,13 @@ def test_make_follows_the_place_of_what_is_made(tmp_path):
 @pytest.fixture
 def finished(tmp_path):
     """Where everything of the smoke study has just been made, as far as make can tell."""
-    names = {path.stem for path in (paths.REPO / "notebooks").glob("[0-9]*.ipynb")}
-    for name in names:
-        target = tmp_path / "build" / "smoke" / f"{name}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch()
-    said = make("figures", STUDY="smoke", GAPLIB_ROOT=str(tmp_path), FIGURES="done.png")[1]
-    (tmp_path / "figures" / "smoke").mkdir(parents=True)
-    (tmp_path / "figures" / "smoke" / "done.png").touch()
-    assert "06-make-figures" in said and "05-ask" not in said
+    made = [tmp_path / "build" / "smoke" / path.name for path in (paths.REPO / "notebooks").glob("[0-9]*.ipynb")]
+    made.append(tmp_path / "figures" / "smoke" / "done.png")
+    now = time.time()
+    for path in made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (now, now))
     return tmp_path
 
 
