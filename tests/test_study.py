@@ -176,6 +176,6 @@ def finished(tmp_path):
 )
 def test_make_runs_again_what_a_change_touches_and_nothing_else(finished, changed, again):
     options = [f"--what-if={changed}"] if changed else []
-    went, said, _ = make("figures", *options, STUDY="smoke", GAPLIB_ROOT=str(finished), FIGURES="done.png")
+    went, said, _ = make("figures", "FIGURES=done.png", *options, STUDY="smoke", GAPLIB_ROOT=str(finished))
     assert went
     assert "".join(sorted(re.findall(r"gaplib\.study 'smoke' notebooks/0(\d)", said))) == again
