@@ -13,27 +13,51 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from gaplib import paths
-from gaplib.names import pick
+from gaplib.names import extra, pick
 
+WIDGET = "application/vnd.jupyter.widget-view+json"  # how a progress bar stands in a notebook
+
+
+def _is_name(one):
+    return isinstance(one, str) and bool(one)
+
+
+def _is_number(one):
+    return isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one)
+
+
+def _is_seed(one):
+    return _is_number(one) and isinstance(one, int) and 0 <= one < 2**32
+
+
+def _is_size(one):
+    return one is None or (_is_seed(one) and one > 0)
+
+
+class Key(NamedTuple):
+    """What may stand under one key: its values pass a test, or are among the names to choose from."""
+
+    means: str
+    allowed: Callable | tuple
+    several: bool
+
+
+# Choices are written out here because torch would have to be imported to look them up; a test compares.
+PROTOCOLS = ("published", "converged", "no-renorm", "rescale", "gap-kept")
 KEYS = {
-    "datasets": "names for gaplib.datasets.load, or of embeddings that were read in",
-    "encoders": "names for gaplib.encoders.load, or of embeddings that were read in",
-    "lambdas": "where to sweep",
-    "seeds": "of the probes",
-    "n_pairs": "pairs to use of each dataset, or null for all",
-    "protocols": "of gaplib.sweep",
-    "unreadable": "what to do with images that cannot be read: stop, or skip their pairs",
-    "engine": "what encodes: local, or ray for many GPUs or machines",
-}
-LISTS = ("datasets", "encoders", "lambdas", "seeds", "protocols")
-CHOICES = {  # as elsewhere, where torch would have to be imported to look; a test compares
-    "protocols": ("published", "converged", "no-renorm", "rescale", "gap-kept"),
-    "unreadable": ("stop", "skip"),
-    "engine": ("local", "ray"),
+    "datasets": Key("names for gaplib.datasets.load, or of embeddings that were read in", _is_name, True),
+    "encoders": Key("names for gaplib.encoders.load, or of embeddings that were read in", _is_name, True),
+    "lambdas": Key("numbers: where to sweep", _is_number, True),
+    "seeds": Key(f"whole numbers from 0 to {2**32 - 1}: of the probes", _is_seed, True),
+    "n_pairs": Key("a whole number above 0, of pairs to use of each dataset, or null for all", _is_size, False),
+    "protocols": Key("of gaplib.sweep", PROTOCOLS, True),
+    "unreadable": Key("what to do with images that cannot be read", ("stop", "skip"), False),
+    "engine": Key("what encodes: ray is for many GPUs or machines", ("local", "ray"), False),
 }
 
 
@@ -56,8 +80,7 @@ def load(name: str) -> dict:
     >>> sorted(load("demo")) == sorted(KEYS)
     True
     """
-    import yaml
-
+    yaml = extra("yaml", "notebooks")
     path = pick({p.stem: p for p in sorted(paths.STUDIES.glob("*.yaml"))}, name, "study")
     where = f"study {name!r}:"
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -76,30 +99,19 @@ def load(name: str) -> dict:
 
 def _check(key, value, where):
     """Refuse a value that cannot work, before anything runs for hours."""
-    if key in LISTS and not (isinstance(value, list) and value):
+    means, allowed, several = KEYS[key]
+    if several and not (isinstance(value, list) and value):
         raise ValueError(f"{where} {key} must be a list, such as [a, b], got {value!r}")
-    values = value if key in LISTS else [value]
-    if twice := sorted({str(one) for one in values if values.count(one) > 1}):
-        raise ValueError(f"{where} {key} must hold each once, got {', '.join(twice)} twice")
+    values = value if several else [value]
     for one in values:
-        _check_one(key, one, where)
+        if isinstance(allowed, tuple):
+            pick(allowed, one, f"{key} in {where}")
+        elif not allowed(one):
+            raise ValueError(f"{where} {key} must be {means}; got {one!r}")
+        if values.count(one) > 1:
+            raise ValueError(f"{where} {key} must hold each once, got {one!r} twice")
     if key == "lambdas" and not {0, 1} <= set(values):
         raise ValueError(f"{where} lambdas must hold 0 and 1, which the verdicts compare with")
-
-
-def _check_one(key, one, where):
-    number = isinstance(one, (int, float)) and not isinstance(one, bool)
-    whole = number and isinstance(one, int)
-    if key in CHOICES:
-        pick(CHOICES[key], one, f"{key} in {where}")
-    elif key == "lambdas" and not (number and math.isfinite(one)):
-        raise ValueError(f"{where} lambdas must be numbers, got {one!r}")
-    elif key == "seeds" and not (whole and 0 <= one < 2**32):
-        raise ValueError(f"{where} seeds must be whole numbers from 0 to {2**32 - 1}, got {one!r}")
-    elif key == "n_pairs" and not (one is None or (whole and one > 0)):
-        raise ValueError(f"{where} n_pairs must be a whole number above 0, or null for all pairs, got {one!r}")
-    elif key in ("datasets", "encoders") and not (isinstance(one, str) and one):
-        raise ValueError(f"{where} {key} must be names, got {one!r}")
 
 
 def save(table: pd.DataFrame, study: str, name: str) -> pd.DataFrame:
@@ -206,24 +218,18 @@ def run(name: str, notebook: str | Path) -> Path:
     papermill.PapermillExecutionError
         If a cell fails; the notebook up to that cell is kept as `build/{study}/failed-{notebook}`.
     """
-    import papermill
+    papermill = extra("papermill", "notebooks")
     from traitlets.config import Config
 
     notebook = Path(notebook).resolve()
     values = {"study": name} | load(name)
     declared = papermill.inspect_notebook(str(notebook))
-    home = paths.REPO / "notebooks"
-    within = notebook.relative_to(home) if notebook.is_relative_to(home) else notebook.name
-    target = paths.made() / "build" / name / within
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = _target(name, notebook)
     unfinished = target.with_name(f"failed-{target.name}")
     # Threads that wait by spinning make small products a hundred times slower as soon as another program runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy, whose threads cannot be told to wait quietly
-    os.environ.setdefault("TQDM_DISABLE", "1")  # a bar is for who watches the notebook, not for the finished page
     with tempfile.TemporaryDirectory() as sockets:
-        # Sockets that are files: notebooks that start side by side would now and then be given the same port.
-        config = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
         papermill.execute_notebook(
             str(notebook),
             str(unfinished),
@@ -232,10 +238,33 @@ def run(name: str, notebook: str | Path) -> Path:
             progress_bar=False,
             extra_arguments=["--log-level=40"],  # the kernel's own warnings are not the reader's concern
             start_timeout=300,
-            config=config,
+            # Sockets that are files: notebooks that start side by side would now and then be given the same port.
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
         )
+    _clear_bars(unfinished)
     os.replace(unfinished, target)
     return target
+
+
+def _target(name, notebook):
+    """Where an executed notebook goes, its folder made."""
+    home = paths.REPO / "notebooks"
+    within = notebook.relative_to(home) if notebook.is_relative_to(home) else notebook.name
+    target = paths.made() / "build" / name / within
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _clear_bars(path):
+    """Take the progress bars out of an executed notebook: they are for who watches it run."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        if outputs:
+            cell.outputs = [output for output in outputs if WIDGET not in output.get("data", {})]
+    nbformat.write(notebook, path)
 
 
 def _run_or_exit(name, notebook):
@@ -254,7 +283,12 @@ def _run_or_exit(name, notebook):
         sys.exit(f"{notebook.name}: cannot write below {paths.made()}; GAPLIB_ROOT names another place ({error})")
 
 
+def _say(line):
+    print(f"{line}\n", end="", flush=True)  # in one piece: another may write beside it
+
+
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description="Run notebooks under a study.")
     parser.add_argument("study")
     parser.add_argument("notebooks", nargs="*", type=Path)
@@ -267,9 +301,9 @@ def main() -> None:
         if not notebook.is_file():
             sys.exit(f"there is no notebook {notebook}")
         start = time.monotonic()
-        print(f"{arguments.study}: {notebook.stem} ...", flush=True)
+        _say(f"{arguments.study}: {notebook.stem} ...")
         _run_or_exit(arguments.study, notebook)
-        print(f"{arguments.study}: {notebook.stem} took {time.monotonic() - start:.0f} s", flush=True)
+        _say(f"{arguments.study}: {notebook.stem} took {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":

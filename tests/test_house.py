@@ -135,8 +135,8 @@ def test_every_exercise_of_a_lesson_has_its_solution_in_a_folded_last_section(pa
 
 
 def test_studies_know_the_choices_of_their_values():
-    assert tuple(sweep.PROTOCOLS) == study.CHOICES["protocols"]
-    assert tuple(features.ENGINES) == study.CHOICES["engine"]
+    assert tuple(sweep.PROTOCOLS) == study.KEYS["protocols"].allowed
+    assert tuple(features.ENGINES) == study.KEYS["engine"].allowed
 
 
 def test_studies_are_valid():
@@ -152,7 +152,7 @@ def test_studies_are_valid():
         ("datasets: [clipart", "is not valid YAML"),
         ("encoders: mini-clip", "encoders must be a list"),
         ("lambdas: [0.0, 0.5]", "lambdas must hold 0 and 1"),
-        ("lambdas: [0.0, x, 1.0]", "lambdas must be numbers, got 'x'"),
+        ("lambdas: [0.0, x, 1.0]", "lambdas must be numbers: where to sweep; got 'x'"),
         ("protocols: [convergd]", "unknown protocols in study 'bad': 'convergd': did you mean 'converged'"),
         ("engine: lokal", "unknown engine in study 'bad': 'lokal': did you mean 'local'"),
     ],

@@ -1,8 +1,16 @@
-"""What of a study can be had, and what is said of the rest."""
+"""What a study may hold, what of it can be had, its tables, and what `make` and the command say of bad names."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pandas as pd
 import pytest
 
-from gaplib import features, study
+from gaplib import features, paths, study
 
 
 def test_cells_are_those_that_are_stored(root):
@@ -11,14 +19,163 @@ def test_cells_are_those_that_are_stored(root):
     features.extract("clipart", "mini-clip", 60)
     cells = study.cells(["clipart", "phantom-cxr"], ["mini-siglip", "mini-clip"], 60)
     assert [(f.about.name, f.encoder) for f in cells] == [("clipart-60", "mini-clip")]
+    assert list(study.stored(["clipart", "mine"], ["theirs", "mini-clip"], 60)) == [("clipart", "mini-clip")]
 
 
 def test_what_is_absent_is_told_and_what_is_wrong_is_raised():
     def load(name, more):
         if name == "far":
             raise OSError("out of reach")
+        if name == "unknown":
+            raise ValueError("no such thing")
         return name + more
 
     assert study.available(load, ["near", "far"], "!") == ({"near": "near!"}, {"far": "out of reach"})
+    assert study.available(load, ["unknown"], "!", stored=["unknown"]) == ({}, {"unknown": "no such thing"})
+    with pytest.raises(ValueError, match="no such thing"):
+        study.available(load, ["unknown"], "!", stored=["near"])
     with pytest.raises(TypeError):
         study.available(load, [1], "!")
+
+
+def test_a_table_is_kept_whole_or_not_at_all(root):
+    with pytest.raises(
+        FileNotFoundError, match="cone.parquet; first run the notebook that writes 'cone' under study 'x'"
+    ):
+        study.read("x", "cone")
+    table = pd.DataFrame({"a": [1, 2]})
+    assert study.save(table, "x", "cone") is table
+    pd.testing.assert_frame_equal(study.read("x", "cone"), table)
+    unsaveable = pd.DataFrame({"a": [1, "two"]})
+    with pytest.raises((TypeError, ValueError)):
+        study.save(unsaveable, "x", "cone")
+    pd.testing.assert_frame_equal(study.read("x", "cone"), table)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("seeds: [42, 42]", "seeds must hold each once, got 42 twice"),
+        ("seeds: [-1]", "seeds must be whole numbers from 0 to 4294967295"),
+        ("seeds: [1.5]", "seeds must be whole numbers"),
+        ("seeds: [true]", "seeds must be whole numbers"),
+        ("seeds: [x]", "seeds must be whole numbers"),
+        (f"seeds: [{2**64}]", "seeds must be whole numbers"),
+        ("seeds: []", "seeds must be a list"),
+        ("lambdas: [0, .nan, 1]", "lambdas must be numbers"),
+        ("lambdas: [0, .inf, 1]", "lambdas must be numbers"),
+        ("lambdas: [0, 1, 1.0]", "lambdas must hold each once"),
+        ("lambdas: [0]", "lambdas must hold 0 and 1"),
+        ("n_pairs: 0", "n_pairs must be a whole number above 0"),
+        ("n_pairs: 2.5", "n_pairs must be a whole number above 0"),
+        ("n_pairs: [5]", "n_pairs must be a whole number above 0"),
+        ("datasets: [clipart, 3]", "datasets must be names"),
+        ("encoders: ['']", "encoders must be names"),
+        ("encoders: [clip, clip]", "encoders must hold each once, got 'clip' twice"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_before_anything_runs(tmp_path, monkeypatch, content, message):
+    (tmp_path / "bad.yaml").write_text(content)
+    monkeypatch.setattr(paths, "STUDIES", tmp_path)
+    with pytest.raises(ValueError, match=f"study 'bad': {re.escape(message)}"):
+        study.load("bad")
+
+
+@pytest.mark.parametrize("name", ["x;y", "two words", "50%", "-x", ".x"])
+def test_a_study_that_cannot_name_folders_is_refused(tmp_path, monkeypatch, name):
+    (tmp_path / f"{name}.yaml").write_text("n_pairs: 5")
+    monkeypatch.setattr(paths, "STUDIES", tmp_path)
+    with pytest.raises(ValueError, match="folders are named after it"):
+        study.load(name)
+
+
+def test_other_alphabets_may_name_a_study(tmp_path, monkeypatch):
+    (tmp_path / "исследование-2.yaml").write_text("n_pairs: 5")
+    monkeypatch.setattr(paths, "STUDIES", tmp_path)
+    assert study.load("исследование-2") == {"n_pairs": 5}
+
+
+def command(*arguments, **environment):
+    """What the command says of what it cannot run."""
+    told = [sys.executable, "-m", "gaplib.study", *arguments]
+    done = subprocess.run(told, capture_output=True, text=True, env=os.environ | environment)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_the_command_says_in_one_line_what_it_cannot_run(tmp_path):
+    start = str(paths.REPO / "notebooks" / "00-start-here.ipynb")
+    assert command("../x", start).startswith("unknown study '../x'")
+    said = command("dmo", start)
+    assert said.startswith("unknown study 'dmo': did you mean 'demo'") and said.count("\n") == 1
+    assert command("smoke", str(tmp_path / "no.ipynb")) == f"there is no notebook {tmp_path / 'no.ipynb'}\n"
+    said = command("smoke", start, GAPLIB_ROOT="/proc")
+    assert said.startswith("00-start-here.ipynb: cannot write below /proc; GAPLIB_ROOT names") and said.count("\n") == 1
+
+
+def make(*arguments, **environment):
+    """A dry run of make: whether it went well, and what it said."""
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+    told = ["make", "--dry-run", "--no-print-directory", *arguments]
+    done = subprocess.run(told, capture_output=True, text=True, cwd=paths.REPO, env=os.environ | environment)
+    return done.returncode == 0, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "two words", "demo smoke", "%", "x;y", "x:y", "исследование", "./demo", "a$b"]
+)
+def test_make_says_in_one_line_that_there_is_no_such_study(name):
+    went, _, said = make("figures", STUDY=name)
+    assert not went and said.count("\n") == 1
+    assert "is no file of notebooks/studies that make can name; there are: demo hub paper smoke" in said
+
+
+@pytest.mark.parametrize("place", ["two words", "50%", "x:y", "x;y"])
+def test_make_says_in_one_line_where_it_cannot_work(place):
+    went, _, said = make("figures", GAPLIB_ROOT=place)
+    assert not went and said.count("\n") == 1 and f"GAPLIB_ROOT='{place}': make cannot work in a folder" in said
+
+
+def test_make_follows_the_place_of_what_is_made(tmp_path):
+    for place in (tmp_path, os.path.relpath(tmp_path, paths.REPO)):
+        went, said, _ = make("figures", STUDY="smoke", GAPLIB_ROOT=str(place))
+        assert went and f"{tmp_path}/figures/smoke is up to date" in said
+    went, said, _ = make("book", STUDY="smoke", GAPLIB_ROOT=str(tmp_path))
+    assert f"-c docs {tmp_path}/build/smoke {tmp_path}/build/smoke/book" in said
+    removed = make("clean", GAPLIB_ROOT=str(tmp_path))[1].split()[2:]
+    assert len(removed) == 3 and all(path.startswith(str(tmp_path)) for path in removed)
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Where everything of the smoke study has just been made, as far as make can tell."""
+    made = [tmp_path / "build" / "smoke" / path.name for path in (paths.REPO / "notebooks").glob("[0-9]*.ipynb")]
+    made.append(tmp_path / "figures" / "smoke" / "done.png")
+    now = time.time()
+    for path in made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (now, now))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        (None, ""),
+        ("gaplib/plots/style.py", "6"),
+        ("gaplib/sweep/probe.py", "456"),
+        ("gaplib/gap.py", "023456"),
+        ("gaplib/explorer/page.html", "026"),
+        ("gaplib/features/extract.py", "0123456"),
+        ("data/published/published_sweeps.csv", "56"),
+        ("notebooks/studies/smoke.yaml", "123456"),
+        ("notebooks/03-measure-the-gap.ipynb", "36"),
+    ],
+)
+def test_make_runs_again_what_a_change_touches_and_nothing_else(finished, changed, again):
+    options = [f"--what-if={changed}"] if changed else []
+    went, said, _ = make("figures", "FIGURES=done.png", *options, STUDY="smoke", GAPLIB_ROOT=str(finished))
+    assert went
+    assert "".join(sorted(re.findall(r"gaplib\.study 'smoke' notebooks/0(\d)", said))) == again
