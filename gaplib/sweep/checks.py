@@ -142,27 +142,29 @@ def check_labels(features: Features, rows: dict[str, np.ndarray]) -> np.ndarray:
     _check_columns(features)
     about = features.about
     where = f"dataset {about.name!r}"
+    many = about.task == "multilabel"
     still = np.zeros(len(about.labels), bool)
-    for split in ("train", "val", "test"):
-        for some in np.atleast_2d(rows[split]):
-            kind = "multilabel" if about.task == "multilabel" else "multiclass"
-            truth = truths(features.targets[some], kind, len(about.labels))
+    for split, by_seed in rows.items():
+        cut = split == "val" and not len(features.rows("val"))
+        for some in np.atleast_2d(by_seed):
+            truth = truths(features.targets[some], "multilabel" if many else "multiclass", len(about.labels))
             flat = truth.all(0) | ~truth.any(0)
-            if split == "val" and not len(features.rows("val")):  # a cut by seed: scored by what it holds
-                if flat.all():
-                    raise ValueError(
-                        f"{where}: a tenth of train, cut for validation, holds one class; give a val split"
-                    )
-            elif about.task == "multilabel":
+            if cut and flat.all():
+                raise ValueError(f"{where}: a tenth of train, cut for validation, holds one class; give a val split")
+            if many and not cut:  # a cut is scored by what it holds
                 still |= flat
-            elif not truth.any(0).all():
+            if not many and not cut and not truth.any(0).all():
                 missing = _named(about.labels, ~truth.any(0))
                 raise ValueError(f"{where}, split {split!r}: no pair of {missing}; take more pairs or merge classes")
-    names = _named(about.labels, still)
+    return _varying(still, about.labels, where)
+
+
+def _varying(still, labels, where):
+    names = _named(labels, still)
     if still.all():
         raise ValueError(f"{where}: no label varies in every split ({names}); take more pairs")
     if still.any():
-        warnings.warn(f"{where}: left out, for it never varies in some split: {names}", stacklevel=4)
+        warnings.warn(f"{where}: left out, for it never varies in some split: {names}", stacklevel=5)
     return np.flatnonzero(~still)
 
 

@@ -93,19 +93,9 @@ class Half(NamedTuple):
 
 
 class Moved:
-    """Paired rows, as encoded, and what is needed to have them under every lambda of a move.
+    """Paired rows (n, d), as encoded, and what is needed to have them under every lambda of a move.
 
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-    move : Move
-    device : str
-    dtype : torch.dtype
-
-    Raises
-    ------
-    ValueError
-        If a row is moved to the origin.
+    A row that is moved to the origin is a ValueError.
     """
 
     def __init__(self, image, text, move, device="cpu", dtype=torch.float32):

@@ -107,19 +107,10 @@ def balanced(y: np.ndarray, task: str, classes: int = 0) -> torch.Tensor:
 
 
 def loss(logits: torch.Tensor, y: torch.Tensor, weights: torch.Tensor, task: str) -> torch.Tensor:
-    """Mean loss of each (seed, lambda) cell.
+    """Mean loss of each cell, (seeds, lambdas).
 
-    Parameters
-    ----------
-    logits : Tensor of shape (seeds, batch, lambdas, outputs)
-    y : Tensor of shape (seeds, batch), or (seeds, batch, outputs) when the task is multilabel
-    weights : Tensor of shape (seeds, k)
-        From `balanced`, one row a seed.
-    task : str
-
-    Returns
-    -------
-    Tensor of shape (seeds, lambdas)
+    Of logits (seeds, batch, lambdas, outputs), labels (seeds, batch), or (seeds, batch, outputs) when the task is
+    multilabel, and one row of class weights a seed, from `balanced`.
     """
     if task == "multiclass":
         weight = weights.gather(1, y)
@@ -273,18 +264,8 @@ class Best:
 def converge(examples: Examples, training: Converged, step: Callable = lambda: None) -> Probes:
     """Fit one regularised logistic regression per lambda to convergence, all of them together.
 
-    Parameters
-    ----------
-    examples : Examples
-        In double precision, with one "seed".
-    training : Converged
-    step : callable
-        Called after every strength.
-
-    Returns
-    -------
-    Probes
-        `epochs` counts the chosen strength's place in `training.strengths`.
+    The examples are in double precision and of one seed; `step` is called after every strength. The probes' `epochs`
+    are the chosen strength's place in `training.strengths`.
     """
     centred = _Centred(examples)
     lams, width = centred.mean.shape

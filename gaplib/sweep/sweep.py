@@ -133,14 +133,10 @@ def sweep(
     move = fit(pairs.image[fitted], pairs.text[fitted], np.array(lams))
     describe = f"{features.about.name} x {features.encoder}, {protocol}"
     probes = _train(pairs, move, seeds, head, training, pick_device(device), describe)
-    logits = {split: _logits(probes, pairs, split) for split in ("val", "test")}
     named = protocol if fit_on == "train" else f"{protocol}, gap of all rows"
     cell = (features.about.name, features.encoder, named, fusion, hidden)
-    table = _table(logits, pairs, lams, seeds, cell)
-    scores = log_softmax(logits["test"], axis=-1) if pairs.task == "multiclass" else logits["test"]
-    truth = truths(pairs.y[pairs.rows["test"]], pairs.task, scores.shape[-1])
-    groups = features.pairs["group"].to_numpy()[pairs.rows["test"]]
-    return Sweep(table, scores, truth, probes, tuple(lams), groups)
+    groups = features.pairs["group"].to_numpy()
+    return _scored(probes, pairs, groups, lams, seeds, cell)
 
 
 def _training(training, usual, protocol):
@@ -164,9 +160,21 @@ def _train(pairs, move, seeds, head, training, device, describe):
         return probe.train(some, seeds[place], head, training, step)
 
     places = [slice(i, i + 1) for i in range(len(seeds))] if device == "cpu" else [slice(None)]
+    rows = examples.train.shape[1] if converged else training.batch
+    product = 2 * rows * pairs.image.shape[1] * move.steps.shape[1] * max(head.hidden, examples.outputs)
     steps = len(training.strengths) if converged else training.epochs
     with work.bar(len(places) * steps, describe) as step:
-        return probe.Probes.stacked(work.side_by_side(train, places, step))
+        return probe.Probes.stacked(work.side_by_side(train, places, step, product))
+
+
+def _scored(probes, pairs, groups, lams, seeds, cell):
+    """The sweep that trained probes are."""
+    logits = {split: _logits(probes, pairs, split) for split in ("val", "test")}
+    table = _table(logits, pairs, lams, seeds, cell)
+    test = pairs.rows["test"]
+    scores = log_softmax(logits["test"], axis=-1) if pairs.task == "multiclass" else logits["test"]
+    truth = truths(pairs.y[test], pairs.task, scores.shape[-1])
+    return Sweep(table, scores, truth, probes, tuple(lams), groups[test])
 
 
 def _logits(probes, pairs, split):

@@ -12,26 +12,18 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+LARGE = 5e9  # operations of a product that takes so long that waiting for its threads does not matter
 DELAY = 5  # seconds before a bar is shown
 
 
-@contextmanager
-def single_threads():
-    """torch and NumPy's products on one thread, and afterwards as before; yields how many threads torch may have."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield before
-    finally:
-        torch.set_num_threads(before)
-
-
-def side_by_side(job, items, step) -> list:
+def side_by_side(job, items, step, product=0) -> list:
     """Results of `job(item, step)`, on as many threads as torch has, each job on one.
 
-    A job calls `step()` as often as it can: when another has failed, or the user interrupts, it ends there.
+    A job calls `step()` as often as it can: when another has failed, or the user interrupts, it ends there. `product`
+    is the number of operations of a job's largest product; if it is worth while, cores left over share it.
     """
+    cores = torch.get_num_threads()
+    each = max(1, cores // len(items)) if product > LARGE else 1
     stopped = Event()
 
     def step_or_stop():
@@ -39,13 +31,24 @@ def side_by_side(job, items, step) -> list:
             raise InterruptedError("stopped, for a job beside this one was")
         step()
 
-    with single_threads() as cores:
-        pool = ThreadPoolExecutor(min(cores, len(items)), initializer=torch.set_num_threads, initargs=(1,))
-        with pool:
-            try:
-                return list(pool.map(lambda item: job(item, step_or_stop), items))
-            finally:
-                stopped.set()
+    pool = ThreadPoolExecutor(min(cores, len(items)), initializer=torch.set_num_threads, initargs=(each,))
+    with _threads(each), pool:
+        try:
+            return list(pool.map(lambda item: job(item, step_or_stop), items))
+        finally:
+            stopped.set()
+
+
+@contextmanager
+def _threads(each):
+    """torch on so many threads and NumPy's products on one, and afterwards as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(each)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -36,6 +36,15 @@ def test_every_job_has_one_thread_and_what_was_set_is_restored():
     assert torch.get_num_threads() == 3 and blas() == before
 
 
+@pytest.mark.parametrize(("items", "each"), [([1], 3), ([1, 2], 1), ([1, 2, 3, 4], 1)])
+def test_large_products_are_shared_by_the_cores_that_are_left(items, each):
+    def job(item, step):
+        return torch.get_num_threads()
+
+    assert work.side_by_side(job, items, print, product=2 * work.LARGE) == [each] * len(items)
+    assert work.side_by_side(job, items, print) == [1] * len(items)
+
+
 def test_probes_are_trained_on_one_thread(make_features, monkeypatch):
     seen = set()
     true_loss = probe.loss
