@@ -1,15 +1,11 @@
 """Names: found with an error that helps when there is none, refused where they would leave their folder."""
 
-from collections.abc import Iterable
 from difflib import get_close_matches
-from importlib import import_module
-from types import ModuleType
-from typing import Any
 
 LONGEST = 150  # bytes of a name; file systems end at 255, and suffixes are added
 
 
-def pick(choices: Iterable, name: str, kind: str) -> Any:
+def pick(choices, name, kind):
     """What goes by a name, or a ValueError that offers the nearest names.
 
     Parameters
@@ -36,30 +32,7 @@ def pick(choices: Iterable, name: str, kind: str) -> Any:
     raise ValueError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(choices)}")
 
 
-def extra(module: str, name: str) -> ModuleType:
-    """A module that comes with one of gaplib's extras.
-
-    Raises
-    ------
-    ImportError
-        If it is not installed (says how to).
-
-    Examples
-    --------
-    >>> extra("absent_module", "notebooks")
-    Traceback (most recent call last):
-    ...
-    ImportError: this needs 'absent_module': pip install "gaplib[notebooks]"
-    """
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
-            raise
-        raise ImportError(f'this needs {error.name!r}: pip install "gaplib[{name}]"') from error
-
-
-def plain(name: str, kind: str) -> str:
+def plain(name, kind):
     r"""A name that a folder or file may have, or a ValueError: so that nothing is read or written outside its place.
 
     Parameters
