@@ -1,223 +1,337 @@
-"""Feature files: written whole or not at all, opened in a moment, checked in full when it matters.
+"""Features on disk: what `numpy.load` opens, and an `about.json` that says what it is.
 
-A feature file is a safetensors file with the arrays of `ARRAYS` and one header, which ends in a digest of all of it.
+    data/features/{dataset}/pairs.parquet        the pair table
+    data/features/{dataset}/{encoder}/image.npy  and text.npy, image_index.npy, text_index.npy, about.json
+
+`about.json` comes last and holds digests: of every block of rows of each array, of the pair table, and of itself. Until
+then the folder is called `{encoder}.unfinished`.
 """
 
+import io
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
 
-from gaplib.datasets.pairs import About
+from gaplib.datasets.pairs import About, Dataset
 
-ARRAYS = {
-    "image_index": "I64",
-    "text_index": "I64",
-    "image": "F32",
-    "text": "F32",
-}  # in this order every one is aligned
-DTYPES = {"I64": np.dtype("<i8"), "F32": np.dtype("<f4")}
-TABLE = "pairs.parquet"
-SMALL = 2**26  # bytes that are hashed within a tenth of a second
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None
+
+ARRAYS = ("image", "text", "image_index", "text_index")
+BLOCK = 1024  # rows that are written, and digested, together: what a crash costs at most
+SMALL = 2**26  # bytes that are digested within a tenth of a second
 
 
-def write(path, scratch, fill):
-    """Let `fill` write to a file in `scratch`, then move it into place: a reader sees all of it or nothing.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or read-only (says what is kept, and what to do).
-    """
-    unfinished = scratch / f"{path.name}.unfinished"
-    try:
-        with unfinished.open("wb") as file:
-            fill(file)
-        os.replace(unfinished, path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+class WrongTable(ValueError):
+    """The pair table is not the one that the features were made with."""
 
 
-def _unwritable(path, error):
+def table_of(folder: Path) -> Path:
+    """The pair table that goes with the features in a folder."""
+    return folder.parent / "pairs.parquet"
+
+
+def unfinished(folder: Path) -> Path:
+    """Where the features of a folder are made."""
+    return folder.with_name(f"{folder.name}.unfinished")
+
+
+def lock_of(folder: Path) -> Path:
+    """The file that a process locks while it makes the features of a folder."""
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of bytes."""
+    return sha256(data).hexdigest()
+
+
+def digest_rows(rows: np.ndarray) -> str:
+    """SHA-256 of an array, its type and shape included."""
+    found = sha256(f"{rows.dtype.str} {rows.shape}".encode())
+    found.update(np.ascontiguousarray(rows).data)
+    return found.hexdigest()
+
+
+def digests(array: np.ndarray, block: int) -> list[str]:
+    """A digest of every so many rows."""
+    return [digest_rows(array[start : start + block]) for start in range(0, len(array), block)]
+
+
+def unwritable(path: Path, error: OSError) -> OSError:
+    """What to say when the disk is full or read-only."""
     return OSError(
         f"cannot write {path} ({error.strerror or error}); what is finished is kept: make room, or let GAPLIB_ROOT "
         "name a folder that can be written, and run this again"
     )
 
 
-def save_file(path, scratch, header, arrays):
-    """Write a feature file from blocks of rows, one block in memory at a time.
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all.
 
-    Parameters
-    ----------
-    path, scratch : Path
-    header : dict
-    arrays : dict
-        Name to shape and iterable of ndarrays, for each of `ARRAYS`.
+    Raises
+    ------
+    OSError
+        If the disk is full or read-only.
     """
-    entries, end = {}, 0
-    for name, code in ARRAYS.items():
-        shape = list(arrays[name][0])
-        start, end = end, end + int(np.prod(shape)) * DTYPES[code].itemsize
-        entries[name] = {"dtype": code, "shape": shape, "data_offsets": [start, end]}
-
-    def head(digest):
-        # One entry: safetensors writes several in any order, and equal features must be equal files.
-        metadata = {"gaplib": text_of(header | {"digest": digest})}
-        text = json.dumps({"__metadata__": metadata} | entries).encode()
-        text += b" " * (-len(text) % 8)
-        return len(text).to_bytes(8, "little") + text
-
-    def fill(file):
-        file.write(head("0" * 64))  # the digest stands before the data, and is known after them
-        digest = sha256(text_of(header).encode())
-        for name, code in ARRAYS.items():
-            digest.update(_title(name, DTYPES[code], entries[name]["shape"]))
-            for block in arrays[name][1]:
-                data = np.ascontiguousarray(block, DTYPES[code]).data
-                digest.update(data)
-                file.write(data)
-        file.seek(0)
-        file.write(head(digest.hexdigest()))
-
-    write(path, scratch, fill)
-
-
-def header(path):
-    """Header of a feature file: {} if it is not one, None if there is none."""
+    part = path.with_name(f"{path.name}.part")
     try:
-        with safe_open(path, "np") as stored:
-            return note_of(stored)
-    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+def allocate(path: Path, shape: tuple[int, int]) -> int:
+    """Make a `.npy` file of float32 with the size of its rows, or mend it to that; returns where the rows begin."""
+    try:
+        with path.open("r+b" if path.exists() else "w+b") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            start = file.tell()
+            file.truncate(start + 4 * shape[0] * shape[1])
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return start
+
+
+def put(path: Path, offset: int, rows: np.ndarray) -> None:
+    """Write rows into a file at an offset. Not through a map: there, a full disk would end the process."""
+    try:
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(rows.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def save(folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """Write whole arrays into a folder; returns their digests."""
+    for name, array in arrays.items():
+        file = io.BytesIO()
+        np.save(file, array)
+        write(folder / f"{name}.npy", file.getvalue())
+    return {name: digests(array, BLOCK) for name, array in arrays.items()}
+
+
+def pack_table(dataset: Dataset) -> bytes:
+    """A pair table as a parquet file; where images are bytes, their digests stand for them.
+
+    Raises
+    ------
+    ValueError
+        If a column cannot be stored, such as one of numbers and words.
+    """
+    image = dataset.pairs["image"].map(lambda image: digest(image)[:16] if isinstance(image, bytes) else image)
+    try:
+        return dataset.pairs.assign(image=image).reset_index(drop=True).to_parquet()
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        why = "; ".join(str(part) for part in error.args)
+        raise ValueError(
+            f"dataset {dataset.about.name!r}: the pair table cannot be stored as parquet ({why}): give every column "
+            "values of one kind, or drop it"
+        ) from error
+
+
+def read_table(path: Path, wanted: str, skipped: list[int]) -> pd.DataFrame:
+    """The pair table with this digest, without the rows that were skipped.
+
+    Raises
+    ------
+    WrongTable
+        If it is missing, or another.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WrongTable(f"{path} is missing ({error.strerror}); features.extract writes it again") from error
+    if digest(data) != wanted:
+        raise WrongTable(
+            f"{path} is damaged, was changed, or belongs to another version of the dataset; features.extract writes it "
+            "again, or encodes what changed"
+        )
+    return pd.read_parquet(io.BytesIO(data)).drop(index=skipped).reset_index(drop=True)
+
+
+def write_about(folder: Path, about: dict) -> None:
+    """Write `about.json`, which makes a folder whole."""
+    about = {key: value for key, value in about.items() if key != "digest"}
+    about["digest"] = digest(_text(about))
+    write(folder / "about.json", json.dumps(about, indent=1).encode())
+
+
+def read_about(folder: Path) -> dict | None:
+    """What `about.json` says, or None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or was changed.
+    """
+    path = folder / "about.json"
+    try:
+        about = json.loads(path.read_bytes())
+        wanted = about.pop("digest")
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (SafetensorError, OSError, ValueError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is cut short or damaged ({error})") from error
+    if digest(_text(about)) != wanted:
+        raise ValueError(f"{path} is damaged or was changed: its digest does not match its content")
+    return about
+
+
+def known(folder: Path) -> dict:
+    """What `about.json` says; nothing where there is none or it is damaged."""
+    try:
+        return read_about(folder) or {}
+    except ValueError:
         return {}
 
 
-def open_file(path, check=False):
-    """Header and arrays of a feature file, the arrays as memory maps: opening takes as long for few as for many rows.
+def _text(about: dict) -> bytes:
+    return json.dumps(about, sort_keys=True).encode()
 
-    A write to such an array stays in memory. A file of less than `SMALL` bytes is checked in any case.
+
+def open_arrays(folder: Path, about: dict, check: bool) -> dict[str, np.ndarray]:
+    """The arrays as memory maps: opening takes as long for few as for many rows. A write to one stays in memory.
 
     Parameters
     ----------
-    path : Path
+    folder : Path
+    about : dict
     check : bool
-        Read all of it and compare its digest.
+        Read all of it and compare the digests; arrays of less than `SMALL` bytes are checked in any case.
 
     Raises
     ------
     ValueError
-        If the file is cut short, not a feature file, or, when it is checked, not as it was written.
+        If a file is cut short, no array, or, when it is checked, not as it was written.
     """
-    size, arrays = path.stat().st_size, {}
-    try:
-        with safe_open(path, "np") as stored:  # compares the header with the file's length, and reads no rows
-            note = note_of(stored)
-        with path.open("rb") as file:
-            start = 8 + int.from_bytes(file.read(8), "little")
-            entries = json.loads(file.read(start - 8))
-        for name, code in ARRAYS.items():
-            shape, offset = tuple(entries[name]["shape"]), start + entries[name]["data_offsets"][0]
+    arrays = {}
+    for name in ARRAYS:
+        path = folder / f"{name}.npy"
+        try:
             # Viewed as a plain array: what is computed from a memmap would be called one too.
-            arrays[name] = np.memmap(path, DTYPES[code], "c", offset, shape).view(np.ndarray)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is cut short or not a feature file ({error})") from error
-    digest = note.pop("digest", None)
-    if (check or size < SMALL) and digest != digest_of(note, arrays):
-        raise ValueError(f"{path} is damaged: its digest does not match its content")
-    return note, arrays
+            arrays[name] = np.load(path, mmap_mode="c").view(np.ndarray)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} is cut short or no array ({error})") from error
+        if (check or arrays[name].nbytes < SMALL) and digests(arrays[name], about["block"]) != about["digests"][name]:
+            raise ValueError(f"{path} is damaged: its digests do not match its content")
+    return arrays
 
 
-def write_table(path, scratch, dataset, fingerprint):
-    """Write a pair table with its description; where images are bytes, their digests stand for them."""
-    pairs, about = dataset
-    short = pairs["image"].map(lambda image: sha256(image).hexdigest()[:16] if isinstance(image, bytes) else image)
-    table = pairs.assign(image=short).reset_index(drop=True)
-    table.attrs = {"about": vars(about) | {"root": str(about.root or "")}, "fingerprint": fingerprint}
-    write(path, scratch, lambda file: table.to_parquet(file, write_page_checksum=True))
+def write_table(folder: Path, about: dict, dataset: Dataset) -> None:
+    """Write the pair table again, for features that are as they should be."""
+    table = pack_table(dataset)
+    write(table_of(folder), table)
+    write_about(folder, about | {"table": digest(table)})
 
 
-def read_table(path, columns=None):
-    """A pair table, or only some of its columns; what it is about is in its `attrs`.
-
-    Raises
-    ------
-    ValueError
-        If it is missing or damaged.
-    """
+def settle(folder: Path, about: dict, description: About, table: bytes) -> None:
+    """Make what lies in the unfinished folder whole, and move it into its place."""
+    dataset = asdict(description) | {"root": description.root and str(description.root)}
+    write_about(unfinished(folder), about | {"dataset": dataset, "table": digest(table), "block": BLOCK})
     try:
-        pairs = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
-        about = pairs.attrs["about"]
-        root = Path(about["root"]) if about["root"] else None
-        pairs.attrs["about"] = About(**about | {"labels": tuple(about["labels"]), "root": root})
-        return pairs
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is missing or damaged ({error})") from error
+        write(table_of(folder), table)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(unfinished(folder), folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
-def note_of(stored):
-    return json.loads((stored.metadata() or {}).get("gaplib", "{}"))
+def description(about: dict) -> About:
+    """What the pairs are about, of what `about.json` says."""
+    known = about["dataset"]
+    root = known["root"] and Path(known["root"])
+    return About(**known | {"labels": tuple(known["labels"]), "root": root})
 
 
-def text_of(note):
-    return json.dumps(note, sort_keys=True)
+def left_over(folder: Path) -> bool:
+    """Whether an extraction is under way, or was killed."""
+    return unfinished(folder).exists() or lock_of(folder).exists()
 
 
-def _title(name, dtype, shape):
-    return f"{name} {dtype} {list(shape)}".encode()
-
-
-def digest_of(note, arrays):
-    digest = sha256(text_of(note).encode())
-    for name, array in arrays.items():
-        digest.update(_title(name, array.dtype, array.shape))
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+def tidy(folder: Path) -> None:
+    """Remove what only an unfinished extraction needs."""
+    shutil.rmtree(unfinished(folder), ignore_errors=True)
+    for ledger in folder.glob("*.ledger"):
+        ledger.unlink()
 
 
 @contextmanager
-def locked(folder, what):
-    """Make a folder and hold it alone: another process that extracts the same waits, and says so.
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Hold the features of a folder alone: another process that makes the same waits, and says for which.
 
     The system lets go of the lock when the process that holds it ends, however it ends.
     """
+    lock = _acquire(lock_of(folder), what)
+    _HELD.add(lock)
     try:
-        import fcntl
-    except ImportError:  # Windows has none
-        folder.mkdir(parents=True, exist_ok=True)
         yield
-        return
+    finally:
+        _HELD.remove(lock)
+        lock_of(folder).unlink(missing_ok=True)
+        lock.close()
+
+
+def _acquire(path: Path, what: str) -> TextIO:
     while True:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / "lock").open("w")
-        except FileNotFoundError:  # removed in between, by the process that finished
-            continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.open("a+")
+            _flock(lock, what)
+            if _is(lock, path):
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
+                return lock
+            lock.close()
         except OSError as error:
-            raise _unwritable(folder, error) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"another process is encoding {what}; waiting for it", flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:
-                print(f"{folder} is on a file system without locks: run no second extraction of {what} beside this one")
-            if _is(lock, folder / "lock"):
-                yield
-                return
+            raise unwritable(path, error) from error
 
 
-def _is(file, path):
+def _flock(lock: TextIO, what: str) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        print(f"another process ({lock.read() or 'just started'}) is encoding {what}; waiting for it", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:
+        print(f"{lock.name} is on a file system without locks: run no second extraction of {what} beside this one")
+
+
+def _is(file: TextIO, path: Path) -> bool:
     """Whether an open file is still the one at a path, and not one that was removed while we waited."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _let_go() -> None:
+    """A process that decodes images outlives us by seconds when we are killed, and must not keep what we held."""
+    for lock in _HELD:
+        lock.close()
+
+
+_HELD: set[TextIO] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
