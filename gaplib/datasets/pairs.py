@@ -104,7 +104,7 @@ class Problem(NamedTuple):
 
 
 def label_columns(about: About) -> list[str]:
-    """Label columns of a pair table: `["label"]`, or the label names when the task is multilabel; none without a task."""
+    """Label columns of a pair table: `["label"]`, or the label names of a multilabel task; none without one."""
     return ["label"] if about.task in ("binary", "multiclass") else list(about.labels)
 
 

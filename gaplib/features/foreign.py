@@ -17,13 +17,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from gaplib import rows
-from gaplib.datasets.pairs import DOMAINS, SPLITS, About, Dataset, fingerprint, split_by_group
+from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, fingerprint, split_by_group
 from gaplib.features import store
 from gaplib.features.features import Features, opened, place, refuse_others
 from gaplib.names import pick, plain
 
 PREFIXES = {"image": "img_emb_", "text": "text_emb_"}
-VALIDATION = dict.fromkeys(("validate", "validation", "valid", "dev"), "val")
 CHUNK = 20_000  # rows of a CSV that are parsed at a time
 NORM = 1e-3  # how far from 1 a norm may be before we say that we normalise
 OTHERWISE = (
@@ -309,7 +308,7 @@ def _pairs(where, table, columns):
             raise ValueError(f"{where}: no column {column!r} to take as {name}; {_has(table)}")
     if "split" not in table:
         raise ValueError(f"{where}: no column 'split'; {_has(table)}. Add one that says train, val or test of each row")
-    split = table["split"].replace(VALIDATION)
+    split = table["split"].replace(SPLIT_ALIASES)
     if (unknown := ~split.isin(SPLITS)).any():
         row = int(unknown.argmax())
         raise ValueError(f"{where}, row {row}: unknown split {table['split'][row]!r}; use {', '.join(SPLITS)}")
