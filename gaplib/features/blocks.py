@@ -61,11 +61,11 @@ def assemble(job: Job, encode: Callable) -> None:
     table = store.pack_table(job.dataset)  # before anything is encoded: some columns cannot be stored
     work = store.unfinished(job.folder)
     images, image_index = distinct("image", job.dataset)
-    image_notes = gather(work, images, job, partial(encode, images))
+    image_notes = gather(images, job, partial(encode, images))
     skipped = _skipped(job.dataset, image_index, image_notes)
     kept = _without(job, skipped)
     texts, text_index = distinct("text", kept)
-    text_notes = gather(work, texts, job, partial(encode, texts))
+    text_notes = gather(texts, job, partial(encode, texts))
     cut = sum(note["cut"] for note in text_notes.values())
     if cut:
         print(f"{cut:,} of {len(texts.values):,} texts were longer than {job.encoder.context} tokens, and cut")
@@ -97,13 +97,11 @@ def _without(job, skipped):
     return Dataset(kept, job.dataset.about)
 
 
-def gather(work: Path, items: Items, job: Job, encode: Callable) -> dict[range, dict]:
+def gather(items: Items, job: Job, encode: Callable) -> dict[range, dict]:
     """Every block of one kind: those of an earlier run are compared with their digests, the missing ones encoded.
 
     Parameters
     ----------
-    work : Path
-        The folder of the array and its ledger.
     items : Items
     job : Job
         What the blocks belong to: those of another one are not used.
@@ -116,15 +114,10 @@ def gather(work: Path, items: Items, job: Job, encode: Callable) -> dict[range, 
     dict
         The note of each block, in the order of the items; with its `digest`.
     """
-    array = work / f"{items.kind}.npy"
-    ledger = work / f"{items.kind}.ledger"
-    key = store.digest(json.dumps([job.header, store.digest_rows(items.rows), store.BLOCK], sort_keys=True).encode())
-    earlier = _finished(ledger, key)
-    if not earlier:
-        _begin(array, ledger, key)
-    offset = store.allocate(array, (len(items.values), job.encoder.dim))
+    ledger = _Ledger(items, job)
+    offset = store.allocate(ledger.array, (len(items.values), job.encoder.dim))
     blocks = plan(items)
-    notes = _verified(array, earlier, blocks)
+    notes = ledger.verified(blocks)
     for note in notes.values():
         _accept(note, job.unreadable)
     if notes:
@@ -132,9 +125,9 @@ def gather(work: Path, items: Items, job: Job, encode: Callable) -> dict[range, 
     missing = [block for block in blocks if block not in notes]
     for block, rows, note in encode(missing, min((note["batch"] for note in notes.values()), default=None)):
         _accept(note, job.unreadable)
-        store.put(array, offset + block.start * rows[0].nbytes, rows)
-        notes[block] = note | {"start": block.start, "digest": store.digest_rows(rows)}
-        _append(ledger, notes[block])
+        store.put(ledger.array, offset + block.start * rows[0].nbytes, rows)
+        notes[block] = note | {"start": block.start, "digest": store.digests(rows, len(rows))[0]}
+        ledger.add(notes[block])
     return {block: notes[block] for block in blocks}
 
 
@@ -143,47 +136,47 @@ def _accept(note, unreadable):
         raise ValueError(f'{note["bad"][0][1]}; replace it, or leave its pairs out with unreadable="skip"')
 
 
-def _begin(array, ledger, key):
-    """Start anew, without what something else has left."""
-    try:
-        array.parent.mkdir(parents=True, exist_ok=True)
-        array.unlink(missing_ok=True)
-        ledger.unlink(missing_ok=True)
-    except OSError as error:
-        raise store.unwritable(array, error) from error
-    _append(ledger, {"key": key})
+class _Ledger:
+    """The finished blocks of an array: one JSON line each, after one that says what they belong to."""
 
+    def __init__(self, items, job):
+        work = store.unfinished(job.folder)
+        self.array = work / f"{items.kind}.npy"
+        self.path = work / f"{items.kind}.ledger"
+        belongs = [job.header, store.digests(items.rows, len(items.rows)), store.BLOCK]
+        key = {"key": store.digest(json.dumps(belongs, sort_keys=True).encode())}
+        first, *self.notes = self._lines() or [None]
+        if first != key:
+            self.notes = []
+            with store.writing(self.array):
+                work.mkdir(parents=True, exist_ok=True)
+                self.array.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
+            self.add(key)
 
-def _append(ledger, line):
-    """Add a line, on the disk before anything else is done. Half a line that a kill has left ends where it begins."""
-    try:
-        with ledger.open("ab") as file:
+    def _lines(self):
+        found = []
+        for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
+            with suppress(ValueError):  # half a line, which a kill has left
+                found.append(json.loads(line))
+        return found
+
+    def add(self, line):
+        """On the disk before anything else is done."""
+        with store.writing(self.path), self.path.open("ab") as file:
             file.write(f"\n{json.dumps(line)}".encode())
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise store.unwritable(ledger, error) from error
 
-
-def _finished(ledger, key):
-    """The notes of an earlier run by the first item of their blocks; none where they belong to something else."""
-    lines = []
-    for line in ledger.read_bytes().splitlines() if ledger.exists() else ():
-        with suppress(ValueError):
-            lines.append(json.loads(line))
-    if lines[:1] != [{"key": key}]:
-        return {}
-    return {note["start"]: note for note in lines[1:]}
-
-
-def _verified(array, earlier, blocks):
-    """The notes of the blocks whose rows are as they were written."""
-    rows = np.load(array, mmap_mode="r")
-    notes = {}
-    for block in blocks:
-        note = earlier.get(block.start)
-        if note and store.digest_rows(rows[block.start : block.stop]) == note["digest"]:
-            notes[block] = note
-        elif note:
-            print(f"{array}, rows {block.start} to {block.stop - 1}: damaged; encoding them again")
-    return notes
+    def verified(self, blocks):
+        """The notes of the blocks whose rows are as they were written."""
+        rows = np.load(self.array, mmap_mode="r")
+        noted = {note["start"]: note for note in self.notes}
+        found = {}
+        for block in blocks:
+            note = noted.get(block.start)
+            if note and store.digests(rows[block.start : block.stop], len(block)) == [note["digest"]]:
+                found[block] = note
+            elif note:
+                print(f"{self.array}, rows {block.start} to {block.stop - 1}: damaged; encoding them again")
+        return found

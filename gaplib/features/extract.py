@@ -141,7 +141,9 @@ def _stored(job):
         loaded = opened(job.folder, check=True)
     except store.WrongTable as error:
         print(f"{error}: writing it again")
-        store.write_table(job.folder, about, job.dataset)
+        table = store.pack_table(job.dataset)
+        store.write(store.table_of(job.folder), table)
+        store.write_about(job.folder, about | {"table": store.digest(table)})
         loaded = opened(job.folder)
     except ValueError as error:
         return None, str(error)

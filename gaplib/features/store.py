@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -52,71 +51,56 @@ def lock_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
+def left_over(folder: Path) -> bool:
+    """Whether an extraction is under way, or was killed."""
+    return unfinished(folder).exists() or lock_of(folder).exists()
+
+
+def tidy(folder: Path) -> None:
+    """Remove what only an unfinished extraction needs."""
+    shutil.rmtree(unfinished(folder), ignore_errors=True)
+    for ledger in folder.glob("*.ledger"):
+        ledger.unlink()
+
+
 def digest(data: bytes) -> str:
     """SHA-256 of bytes."""
     return sha256(data).hexdigest()
 
 
-def digest_rows(rows: np.ndarray) -> str:
-    """SHA-256 of an array, its type and shape included."""
-    found = sha256(f"{rows.dtype.str} {rows.shape}".encode())
-    found.update(np.ascontiguousarray(rows).data)
-    return found.hexdigest()
-
-
 def digests(array: np.ndarray, block: int) -> list[str]:
-    """A digest of every so many rows."""
-    return [digest_rows(array[start : start + block]) for start in range(0, len(array), block)]
+    """SHA-256 of every so many rows, their type and shape included."""
+    found = []
+    for start in range(0, len(array), block):
+        rows = np.ascontiguousarray(array[start : start + block])
+        one = sha256(f"{rows.dtype.str} {rows.shape}".encode())
+        one.update(rows.data)
+        found.append(one.hexdigest())
+    return found
 
 
-def unwritable(path: Path, error: OSError) -> OSError:
-    """What to say when the disk is full or read-only."""
-    return OSError(
-        f"cannot write {path} ({error.strerror or error}); what is finished is kept: make room, or let GAPLIB_ROOT "
-        "name a folder that can be written, and run this again"
-    )
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Where a file is written: a full or read-only disk is one message."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path} ({error.strerror or error}); what is finished is kept: make room, or let GAPLIB_ROOT "
+            "name a folder that can be written, and run this again"
+        ) from error
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or read-only.
-    """
+    """Write a file whole or not at all."""
     part = path.with_name(f"{path.name}.part")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
-
-
-def allocate(path: Path, shape: tuple[int, int]) -> int:
-    """Make a `.npy` file of float32 with the size of its rows, or mend it to that; returns where the rows begin."""
-    try:
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-            start = file.tell()
-            file.truncate(start + 4 * shape[0] * shape[1])
-    except OSError as error:
-        raise unwritable(path, error) from error
-    return start
-
-
-def put(path: Path, offset: int, rows: np.ndarray) -> None:
-    """Write rows into a file at an offset. Not through a map: there, a full disk would end the process."""
-    try:
-        with path.open("r+b") as file:
-            file.seek(offset)
-            file.write(rows.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise unwritable(path, error) from error
+        try:
+            part.write_bytes(data)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def save(folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, list[str]]:
@@ -126,6 +110,24 @@ def save(folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, list[str]]:
         np.save(file, array)
         write(folder / f"{name}.npy", file.getvalue())
     return {name: digests(array, BLOCK) for name, array in arrays.items()}
+
+
+def allocate(path: Path, shape: tuple[int, int]) -> int:
+    """Make a `.npy` file of float32 with the size of its rows, or mend it to that; returns where the rows begin."""
+    with writing(path), path.open("r+b" if path.exists() else "w+b") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        start = file.tell()
+        file.truncate(start + 4 * shape[0] * shape[1])
+    return start
+
+
+def put(path: Path, offset: int, rows: np.ndarray) -> None:
+    """Write rows into a file at an offset. Not through a map: there, a full disk would end the process."""
+    with writing(path), path.open("r+b") as file:
+        file.seek(offset)
+        file.write(rows.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def pack_table(dataset: Dataset) -> bytes:
@@ -148,30 +150,19 @@ def pack_table(dataset: Dataset) -> bytes:
 
 
 def read_table(path: Path, wanted: str, skipped: list[int]) -> pd.DataFrame:
-    """The pair table with this digest, without the rows that were skipped.
-
-    Raises
-    ------
-    WrongTable
-        If it is missing, or another.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise WrongTable(f"{path} is missing ({error.strerror}); features.extract writes it again") from error
+    """The pair table with this digest, without the rows that were skipped; raises `WrongTable` if it is another."""
+    data = path.read_bytes() if path.is_file() else b""
     if digest(data) != wanted:
         raise WrongTable(
-            f"{path} is damaged, was changed, or belongs to another version of the dataset; features.extract writes it "
-            "again, or encodes what changed"
+            f"{path} is missing, damaged, was changed, or belongs to another version of the dataset; features.extract "
+            "writes it again, or encodes what changed"
         )
     return pd.read_parquet(io.BytesIO(data)).drop(index=skipped).reset_index(drop=True)
 
 
 def write_about(folder: Path, about: dict) -> None:
     """Write `about.json`, which makes a folder whole."""
-    about = {key: value for key, value in about.items() if key != "digest"}
-    about["digest"] = digest(_text(about))
-    write(folder / "about.json", json.dumps(about, indent=1).encode())
+    write(folder / "about.json", json.dumps(about | {"digest": digest(_text(about))}, indent=1).encode())
 
 
 def read_about(folder: Path) -> dict | None:
@@ -180,15 +171,15 @@ def read_about(folder: Path) -> dict | None:
     Raises
     ------
     ValueError
-        If it is damaged, or was changed.
+        If it is cut short or damaged, or was changed.
     """
     path = folder / "about.json"
+    if not path.is_file():
+        return None
     try:
         about = json.loads(path.read_bytes())
         wanted = about.pop("digest")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is cut short or damaged ({error})") from error
     if digest(_text(about)) != wanted:
         raise ValueError(f"{path} is damaged or was changed: its digest does not match its content")
@@ -203,7 +194,7 @@ def known(folder: Path) -> dict:
         return {}
 
 
-def _text(about: dict) -> bytes:
+def _text(about):
     return json.dumps(about, sort_keys=True).encode()
 
 
@@ -235,103 +226,66 @@ def open_arrays(folder: Path, about: dict, check: bool) -> dict[str, np.ndarray]
     return arrays
 
 
-def write_table(folder: Path, about: dict, dataset: Dataset) -> None:
-    """Write the pair table again, for features that are as they should be."""
-    table = pack_table(dataset)
-    write(table_of(folder), table)
-    write_about(folder, about | {"table": digest(table)})
-
-
 def settle(folder: Path, about: dict, description: About, table: bytes) -> None:
     """Make what lies in the unfinished folder whole, and move it into its place."""
     dataset = asdict(description) | {"root": description.root and str(description.root)}
     write_about(unfinished(folder), about | {"dataset": dataset, "table": digest(table), "block": BLOCK})
-    try:
-        write(table_of(folder), table)
+    write(table_of(folder), table)
+    with writing(folder):
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(unfinished(folder), folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
 
 
 def description(about: dict) -> About:
     """What the pairs are about, of what `about.json` says."""
-    known = about["dataset"]
-    root = known["root"] and Path(known["root"])
-    return About(**known | {"labels": tuple(known["labels"]), "root": root})
-
-
-def left_over(folder: Path) -> bool:
-    """Whether an extraction is under way, or was killed."""
-    return unfinished(folder).exists() or lock_of(folder).exists()
-
-
-def tidy(folder: Path) -> None:
-    """Remove what only an unfinished extraction needs."""
-    shutil.rmtree(unfinished(folder), ignore_errors=True)
-    for ledger in folder.glob("*.ledger"):
-        ledger.unlink()
+    dataset = about["dataset"]
+    root = dataset["root"] and Path(dataset["root"])
+    return About(**dataset | {"labels": tuple(dataset["labels"]), "root": root})
 
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Hold the features of a folder alone: another process that makes the same waits, and says for which.
 
-    The system lets go of the lock when the process that holds it ends, however it ends.
+    The system lets go of the lock when the process that holds it ends, however it ends, and whatever the processes do
+    that it has started.
     """
-    lock = _acquire(lock_of(folder), what)
-    _HELD.add(lock)
-    try:
-        yield
-    finally:
-        _HELD.remove(lock)
-        lock_of(folder).unlink(missing_ok=True)
-        lock.close()
-
-
-def _acquire(path: Path, what: str) -> TextIO:
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.open("a+")
-            _flock(lock, what)
-            if _is(lock, path):
-                lock.truncate(0)
-                lock.write(str(os.getpid()))
-                lock.flush()
-                return lock
-            lock.close()
-        except OSError as error:
-            raise unwritable(path, error) from error
-
-
-def _flock(lock: TextIO, what: str) -> None:
     if fcntl is None:
+        yield
         return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        print(f"another process ({lock.read() or 'just started'}) is encoding {what}; waiting for it", flush=True)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except OSError:
-        print(f"{lock.name} is on a file system without locks: run no second extraction of {what} beside this one")
+    path = lock_of(folder)
+    with _held(path, what):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def _is(file: TextIO, path: Path) -> bool:
+def _held(path, what):
+    """The file, locked, with our number in it. Of locks of this kind a process that was forked has no share."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+")
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            lock.seek(0)
+            print(f"another process ({lock.read() or 'just started'}) is encoding {what}; waiting for it", flush=True)
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        except OSError:
+            print(f"{path} is on a file system without locks: run no second extraction of {what} beside this one")
+        if not _is(lock, path):
+            lock.close()
+            return _held(path, what)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+    return lock
+
+
+def _is(file, path):
     """Whether an open file is still the one at a path, and not one that was removed while we waited."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _let_go() -> None:
-    """A process that decodes images outlives us by seconds when we are killed, and must not keep what we held."""
-    for lock in _HELD:
-        lock.close()
-
-
-_HELD: set[TextIO] = set()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
