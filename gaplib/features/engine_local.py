@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -128,7 +129,9 @@ class _Run(NamedTuple):
         # One loader for all blocks, so that its workers never wait.
         chunks = _taken(_loader(self.encoder, self.items, self._chunks(todo), workers, self.device))
         for block in todo:
-            outputs, read, bad = [], [], []
+            outputs = []
+            read = []
+            bad = []
             for part in _split(block, self.batch):
                 found = [next(chunks) for _ in self._chunks([part])]
                 inputs = [chunk.pixels for chunk in found if chunk.pixels is not None]
@@ -180,17 +183,21 @@ class _Chunk(NamedTuple):
     trouble: OSError | None = None
 
 
+@dataclass
 class _Chunks:
     """A map-style dataset: chunk i is made ready where it is asked for."""
 
-    def __init__(self, items, chunks, pixels):
-        self.items, self.chunks, self.pixels = items, chunks, pixels
+    items: Items
+    chunks: list[range]
+    pixels: Callable
 
     def __len__(self):
         return len(self.chunks)
 
     def __getitem__(self, i):
-        ready, read, bad = [], [], []
+        ready = []
+        read = []
+        bad = []
         for item in self.chunks[i]:
             try:
                 image = self._opened(item)

@@ -1,9 +1,9 @@
 """The same extraction by Ray actors: equal results, a killed worker costs its block, nothing beyond this machine."""
 
-import builtins
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 
@@ -57,13 +57,7 @@ def test_two_workers_one_of_them_killed_equal_the_local_run(root, monkeypatch):
 
 
 def test_without_ray_there_is_one_message(monkeypatch):
-    real = builtins.__import__
-
-    def no_ray(name, *rest, **more):
-        if name.startswith("ray"):
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", no_ray)
-    with pytest.raises(ImportError, match=r'engine="ray" needs Ray: pip install "gaplib\[cluster\]"'):
+    for name in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"this needs 'ray': pip install \"gaplib\[cluster\]\""):
         engine_ray.engine(None).__enter__()
