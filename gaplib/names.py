@@ -80,7 +80,8 @@ def plain(name: str, kind: str) -> str:
     usable = isinstance(name, str) and name.isprintable() and name == name.strip() and len(name.encode()) <= LONGEST
     if not usable or name in ("", ".", "..") or "/" in name or "\\" in name:
         shown = repr(name) if len(repr(name)) < LONGEST else f"{repr(name)[:60]}..."
+        what = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
         raise ValueError(
-            f"{shown} is no name of a {kind}: give a plain name for a folder, without / and \\, not empty, . or .."
+            f"{shown} is no name of {what}: give a plain name for a folder, without / and \\, not empty, . or .."
         )
     return name

@@ -104,8 +104,8 @@ class Problem(NamedTuple):
 
 
 def label_columns(about: About) -> list[str]:
-    """Label columns of a pair table: `["label"]`, or the label names when the task is multilabel."""
-    return list(about.labels) if about.task == "multilabel" else ["label"]
+    """Label columns of a pair table: `["label"]`, or the label names of a multilabel task; none without one."""
+    return ["label"] if about.task in ("binary", "multiclass") else list(about.labels)
 
 
 def targets(pairs: pd.DataFrame, about: About) -> np.ndarray:

@@ -67,7 +67,7 @@ def test_a_validation_cut_without_some_class_is_scored_by_the_others(make_featur
         rare = features.pairs["label"].where(
             features.pairs["split"] == "test", features.pairs["label"].replace("c", "a")
         )
-        sweep.sweep(replace(features, pairs=features.pairs.assign(label=rare)), [0, 1], [1])
+        sweep.sweep(replace(features, table=features.pairs.assign(label=rare)), [0, 1], [1])
     cut = checks.split_rows(features, [1])["val"][0]
     features.pairs.loc[cut, "label"] = ["a", "b"] * (len(cut) // 2) + ["a"] * (len(cut) % 2)
     assert sweep.sweep(features, [0, 1], [1]).table["value"].notna().all()
