@@ -14,6 +14,10 @@ def clipart() -> Dataset:
     pairs.Dataset
         64 x 64 RGB images as bytes; multiclass.
     """
+    if not paths.CHECKOUT:
+        raise FileNotFoundError(
+            "the embedded pairs come with a clone of the repository (data/pairs), not with the installed package"
+        )
     pairs = pd.read_parquet(paths.PAIRS / "clipart.parquet")
     about = About(
         name="clipart",

@@ -18,7 +18,7 @@ from pyarrow import csv
 from gaplib import paths
 from gaplib.datasets.pairs import DOMAINS, About, Dataset, split_by_group
 from gaplib.datasets.shown import listed, shown
-from gaplib.names import plain
+from gaplib.names import extra, plain
 
 NEEDED = ("image", "text")
 KNOWN = (*NEEDED, "label", "split", "group", "domain")
@@ -153,7 +153,7 @@ def from_disk(path: str | Path, name: str) -> Dataset:
     ValueError
         If it is not such a folder, lacks a column, or there is nothing to use as label.
     """
-    import datasets  # the library, not this package
+    datasets = extra("datasets", "encoders")  # the library, not this package
 
     path = Path(path).expanduser()
     if not path.is_dir():
