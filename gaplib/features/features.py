@@ -155,7 +155,7 @@ def refuse_others(folder: Path, fingerprint: str, read_in: bool) -> None:
     """Raise if the dataset has features that go with other pairs (only such as were read in, if so asked)."""
     for path in folder.parent.glob("*/about.json"):
         other = store.known(path.parent)
-        counts = path.parent not in (folder, store.unfinished(folder)) and ("origin" in other or not read_in)
+        counts = path.parent != folder and path.parent.suffix != ".unfinished" and ("origin" in other or not read_in)
         if counts and other.get("fingerprint") != fingerprint:
             raise ValueError(
                 f"{path.parent} goes with other pairs than these, and a dataset has one pair table: give the dataset "

@@ -230,8 +230,10 @@ def settle(folder: Path, about: dict, description: About, table: bytes) -> None:
     """Make what lies in the unfinished folder whole, and move it into its place."""
     dataset = asdict(description) | {"root": description.root and str(description.root)}
     write_about(unfinished(folder), about | {"dataset": dataset, "table": digest(table), "block": BLOCK})
-    write(table_of(folder), table)
+    own = unfinished(folder) / table_of(folder).name  # another encoder's process may write the same table
+    write(own, table)
     with writing(folder):
+        os.replace(own, table_of(folder))
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(unfinished(folder), folder)
 

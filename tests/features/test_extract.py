@@ -561,3 +561,16 @@ def test_what_is_no_dataset_encoder_or_number_of_workers_is_named(dataset):
             features.extract(dataset, Counting(), workers=workers)
     with pytest.raises(ValueError, match="workers must be a whole number from 1"):
         features.extract(dataset, Counting(), engine="ray", workers=0)
+
+
+def test_two_encoders_of_one_dataset_do_not_disturb_each_other(dataset, folder, tmp_path):
+    processes = []
+    for name in ("one", "two", "three"):
+        encoder = Counting(pause=0.01)
+        encoder.name = name
+        processes.append(start(dataset, encoder, tmp_path / name))
+    for process in processes:
+        process.join()
+    for name in ("one", "two", "three"):
+        assert (tmp_path / name).read_text().endswith("done\n")
+        assert len(features.load("made", name, check=True).pairs) == N
