@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from gaplib import paths
 from gaplib.encoders import convert
+from gaplib.names import extra
 
 SMALL = ("*.json", "*.txt", "*.model")  # configurations, tokenizers
 WEIGHTS = {"transformers": "model*.safetensors", "open_clip": "open_clip_*model.safetensors"}
@@ -110,8 +111,8 @@ def _own_folder(name, place):
     if own := _under_root(name):
         return own
     raise FileNotFoundError(
-        f"the mini encoders lie in a clone of the repository (data/encoders/{name}), not in the installed package: "
-        "clone it and set GAPLIB_CHECKPOINTS=CLONE/data/encoders"
+        f"the mini encoders come with a checkout of the repository (data/encoders/{name}), not with the package: get "
+        "one and set GAPLIB_CHECKPOINTS=CHECKOUT/data/encoders"
     )
 
 
@@ -175,6 +176,7 @@ def _text_tower(second, place, folder):
 
 def _download(repository, revision):
     """The folder of a snapshot with configuration, tokenizer and weights; pickled ones only where they may be."""
+    extra("transformers", "encoders")  # which brings huggingface_hub
     from huggingface_hub import constants
 
     folder = _snapshot(repository, revision, SMALL)

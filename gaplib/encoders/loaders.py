@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from gaplib.encoders import hub, trust
-from gaplib.names import pick
+from gaplib.names import extra, pick
 
 # Families whose text tower takes no mask: CLIP's is causal and pools the end of the text, which comes before the
 # padding; SigLIP's was trained to see its padding (Zhai et al. 2023), and a mask would change its embeddings.
@@ -36,6 +36,8 @@ def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision
         If the checkpoint asks for code or files from elsewhere, is no dual encoder, embeds all texts alike, or is not
         what its library expects.
     """
+    for library in ("transformers", checkpoint.library):
+        extra(library, "encoders")
     loader = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library]
     try:
         with trust.guarded():

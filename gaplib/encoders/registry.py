@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +22,11 @@ from PIL import Image
 
 from gaplib import paths, rows
 from gaplib.encoders import hub, loaders
-from gaplib.names import pick
+from gaplib.names import extra, pick
 
 __all__ = ["REGISTRY", "Encoder", "domain", "load", "pick_device", "stored_name"]
 
 BATCH = 64
-LIBRARIES = ("huggingface_hub", "open_clip", "safetensors", "transformers")
 
 
 class Source(NamedTuple):
@@ -179,8 +177,6 @@ def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
         If the model libraries are not installed.
     """
     name = stored_name(spec)
-    if missing := [library for library in LIBRARIES if find_spec(library) is None]:
-        raise ImportError(f'encoders need {", ".join(missing)}: pip install "gaplib[encoders]"')
     source = _source(spec)
     device = pick_device(device)
     precision = loaders.pick_precision(precision, device)
@@ -265,8 +261,7 @@ def _source(spec):
 
 
 def _listed_by_open_clip(architecture, tag):
-    import open_clip
-
+    open_clip = extra("open_clip", "encoders")
     pick(open_clip.list_models(), architecture, "open_clip architecture")
     pick(open_clip.list_pretrained_tags_by_model(architecture), tag, f"open_clip weights of {architecture}:")
     repository = open_clip.get_pretrained_cfg(architecture, tag)["hf_hub"]

@@ -205,7 +205,7 @@ def test_minis_outside_a_clone(tmp_path, monkeypatch):
     gone = encoders.registry.Source(tmp_path / "gone" / "mini-clip", None, "general", 32)
     monkeypatch.setitem(encoders.REGISTRY, "mini-clip", gone)
     monkeypatch.setattr(paths, "ENCODERS", tmp_path / "gone")
-    with pytest.raises(OSError, match="lie in a clone of the repository .data/encoders/mini-clip.*GAPLIB_CHECKPOINTS"):
+    with pytest.raises(OSError, match="come with a checkout .* .data/encoders/mini-clip.*GAPLIB_CHECKPOINTS"):
         encoders.load("mini-clip", "cpu")
     shutil.copytree(paths.REPO / "data" / "encoders" / "mini-clip", tmp_path / "mine" / "mini-clip")
     monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(tmp_path / "mine"))
@@ -214,5 +214,5 @@ def test_minis_outside_a_clone(tmp_path, monkeypatch):
 
 def test_without_the_model_libraries(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ImportError, match=r"encoders need transformers: pip install \"gaplib\[encoders\]\""):
+    with pytest.raises(ImportError, match=r"this needs 'transformers': pip install \"gaplib\[encoders\]\""):
         encoders.load("mini-clip", "cpu")
