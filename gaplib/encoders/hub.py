@@ -34,10 +34,7 @@ SECOND = {
 
 
 class Checkpoint(NamedTuple):
-    """A folder with a checkpoint; its library; where the configuration of its text tower lies; and what it is.
-
-    `label` names repository and commit, or a folder and the digest of its files.
-    """
+    """A folder; its library; where its text tower's configuration lies; repository and commit, or folder and digest."""
 
     folder: Path
     library: str
@@ -46,16 +43,7 @@ class Checkpoint(NamedTuple):
 
 
 def find(name: str, place: Path | str, revision: str | None) -> Checkpoint:
-    """The checkpoint of an encoder, downloaded and converted if need be and possible.
-
-    Parameters
-    ----------
-    name : str
-        Of the encoder.
-    place : Path or str
-        A folder, or a repository of the hub, `org/name`.
-    revision : str or None
-        Of the repository: a commit, branch or tag.
+    """The checkpoint at a place (a folder, or `org/name` of the hub), downloaded and converted if need be and possible.
 
     Raises
     ------

@@ -21,14 +21,7 @@ PROBES = ("lung", "skin", "left", "blue", "bird", "bone")  # of one length: to a
 
 
 def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision: str) -> dict[str, Any]:
-    """The fields of `encoders.Encoder` that a checkpoint gives, its model in evaluation mode.
-
-    Parameters
-    ----------
-    checkpoint : hub.Checkpoint
-    context : int or None
-        Tokens that a text is padded and cut to; None: as the checkpoint says.
-    device, precision : str
+    """The fields of `encoders.Encoder` that a checkpoint gives; `context` None: as many tokens as the checkpoint says.
 
     Raises
     ------
@@ -222,7 +215,7 @@ def _open_clip_model(checkpoint, text):
 
 
 def _special_tokens(tokenizer):
-    if hasattr(tokenizer, "tokenizer"):
+    if hasattr(tokenizer, "tokenizer"):  # one of transformers inside
         return tokenizer.tokenizer.all_special_tokens
     return [tokenizer.decoder[number] for number in tokenizer.all_special_ids]
 

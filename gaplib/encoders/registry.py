@@ -68,21 +68,16 @@ class Encoder:
     ----------
     name, spec : str
         What embeddings are stored under, safe as a file name; what `load` takes to load it again.
-    dim : int
-        Width of the embeddings.
+    dim, context : int
+        Width of the embeddings; tokens that a text is padded and cut to, so that it does not depend on its batch.
     checkpoint, preprocessing : str
-        Repository and commit, or folder and digest; and what becomes of images and texts, with a digest of the
-        tokenizer. Embeddings of an encoder in which either differs are others.
+        Repository and commit, or folder and digest; what becomes of images and texts, with the tokenizer's digest.
     precision : str
         "float32", "bfloat16" or "float16": of the sums inside; embeddings are float32 always.
-    context : int
-        Tokens that a text is padded and cut to, special ones included; so an embedding does not depend on its batch.
     model : torch.nn.Module
-    pixels, tokens : callable
-        From a list of PIL RGB images to a float tensor (n, 3, height, width); from a list of strings to a tensor, one
-        row a text. Can be sent to a worker process.
-    lengths : callable
-        From a list of strings to the tokens of each before cutting, special ones included: cut are those > `context`.
+    pixels, tokens, lengths : callable
+        From PIL RGB images to a float tensor (n, 3, height, width); from strings to a tensor, one row a text; from
+        strings to their tokens before cutting, special ones included. Can be sent to a worker process.
     image_tower, text_tower : callable
         From such a tensor, on the model's device, to raw embeddings (n, dim), not normalised.
     """
@@ -171,8 +166,7 @@ def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
     ValueError
         If the name, device or precision is unknown (with the near matches) or not to be had.
     OSError
-        If the checkpoint cannot be had, is gated, pickled, asks for code of its own, or is not a dual encoder: one
-        message that says what to do.
+        If the checkpoint cannot be had, is gated, pickled, asks for code of its own, or is not a dual encoder.
     ImportError
         If the model libraries are not installed.
     """
@@ -215,13 +209,7 @@ def domain(spec: str) -> str:
 
 
 def pick_device(device: str) -> str:
-    """A torch device name; "auto" is the first GPU when there is one.
-
-    Raises
-    ------
-    ValueError
-        If there is no such device here.
-    """
+    """A torch device name, or a ValueError if it is not here; "auto" is the first GPU when there is one."""
     import torch
 
     if device == "auto":
@@ -249,7 +237,7 @@ def _scheme(spec):
 
 def _source(spec):
     scheme = _scheme(spec)
-    rest = str(spec).partition(":")[2]
+    _, _, rest = str(spec).partition(":")
     if scheme is None:
         return REGISTRY[spec]
     if scheme == "local":
@@ -257,11 +245,12 @@ def _source(spec):
     if scheme == "hf":
         repository, _, revision = rest.partition("@")
         return Source(repository, revision or "main", "general", None)
-    return _listed_by_open_clip(*rest.partition("/")[::2])
+    return _listed_by_open_clip(rest)
 
 
-def _listed_by_open_clip(architecture, tag):
+def _listed_by_open_clip(listed):
     open_clip = extra("open_clip", "encoders")
+    architecture, _, tag = listed.partition("/")
     pick(open_clip.list_models(), architecture, "open_clip architecture")
     pick(open_clip.list_pretrained_tags_by_model(architecture), tag, f"open_clip weights of {architecture}:")
     repository = open_clip.get_pretrained_cfg(architecture, tag)["hf_hub"]
