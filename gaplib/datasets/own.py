@@ -153,13 +153,12 @@ def from_disk(path: str | Path, name: str) -> Dataset:
     ValueError
         If it is not such a folder, lacks a column, or there is nothing to use as label.
     """
-    datasets = extra("datasets", "encoders")  # the library, not this package
-
+    library = extra("datasets", "encoders")
     path = Path(path).expanduser()
     if not path.is_dir():
         raise FileNotFoundError(f"no folder at {path}; give `disk:` and the path of a folder made by save_to_disk")
     try:
-        stored = datasets.load_from_disk(str(path), keep_in_memory=False)
+        stored = library.load_from_disk(str(path), keep_in_memory=False)
     except (OSError, ValueError, KeyError, pa.ArrowException, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a folder made by save_to_disk ({shown(str(error))})") from error
     parts = stored if isinstance(stored, dict) else {None: stored}

@@ -387,10 +387,5 @@ def _split_problems(pairs, good) -> Iterator[Problem]:
 
 
 def _torn(column, split, good):
-    codes, names = pd.factorize(column)
-    kinds = pd.factorize(split)[0]
-    first = np.zeros(len(names) + 1, kinds.dtype)  # split of each value's first row; the last place: value missing
-    first[codes[good][::-1]] = kinds[good][::-1]
-    apart = np.zeros(len(first), bool)
-    apart[codes[good & (kinds != first[codes])]] = True
-    return apart[codes] & good
+    splits = split[good].groupby(column[good]).transform("nunique")
+    return splits.reindex(column.index, fill_value=0).to_numpy() > 1
