@@ -191,7 +191,7 @@ def published(table: pd.DataFrame, note: str = "", ours: pd.DataFrame | None = N
         "Figures published with arXiv 2603.17246: early fusion, linear classifier, 5 runs. The best lambda is read off "
         f"the test curve, as published; the AUC of ham10000 is of hard predictions. {layout.LAMBDA} {note}",
     )
-    fig.supylabel("test AUC (macro), as published", size=8)
+    fig.supylabel("published test AUC", size=8)
     handles = [
         Line2D([], [], color="0.8", lw=5, label="mean +- std over runs"),
         Line2D([], [], marker="o", ls="", mfc="white", mec="black", label="best lambda of the test curve"),
