@@ -188,7 +188,7 @@ def published(table: pd.DataFrame, note: str = "", ours: pd.DataFrame | None = N
     layout.label_below(axes, "lambda")
     layout.caption(
         fig,
-        "Figures published with arXiv 2603.17246: early fusion, linear classifier, 5 runs. The best lambda is read off "
+        "Figures published with arXiv 2603.17246: early fusion, linear classifier, 5 runs, macro AUC. The best lambda is read off "
         f"the test curve, as published; the AUC of ham10000 is of hard predictions. {layout.LAMBDA} {note}",
     )
     fig.supylabel("published test AUC", size=8)
