@@ -188,8 +188,8 @@ def published(table: pd.DataFrame, note: str = "", ours: pd.DataFrame | None = N
     layout.label_below(axes, "lambda")
     layout.caption(
         fig,
-        "Figures published with arXiv 2603.17246: early fusion, linear classifier, 5 runs, macro AUC. The best lambda is "
-        f"read off the test curve, as published; the AUC of ham10000 is of hard predictions. {layout.LAMBDA} {note}",
+        "Figures published with arXiv 2603.17246: early fusion, linear classifier, 5 runs, macro AUC. The best lambda "
+        f"is read off the test curve, as published; the AUC of ham10000 is of hard predictions. {layout.LAMBDA} {note}",
     )
     fig.supylabel("published test AUC", size=8)
     handles = [
