@@ -327,7 +327,8 @@ def neighbour_mixing(
     x, side = _together(*_scanned(image, text), sample, seed)
     k = rows.check_k(k, len(x) - 1, "the number of points less one")
     near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(return_distance=False)
-    n_text, n = side.sum(), len(side)
+    n = len(side)
+    n_text = side.sum()
     expected = 2 * n_text * (n - n_text) / (n * (n - 1))
     return float((side[near] != side[:, None]).mean() / expected)
 

@@ -330,8 +330,7 @@ def by_lambda(
     gap : ndarray of shape (d,), optional
         As in `shift`.
     measure : callable, optional
-        Of the moved images and texts, such as `gap.summary`; gives a Series, a row of the table. Takes as long as it
-        takes, for each lambda.
+        Of the moved images and texts, such as `gap.summary`; gives values by name, a row of the table.
 
     Returns
     -------

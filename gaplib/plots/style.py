@@ -6,9 +6,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-IMAGE, TEXT, NEUTRAL, CHOSEN = "#0072B2", "#D55E00", "#6E6E6E", "#F0E442"
+IMAGE = "#0072B2"
+TEXT = "#D55E00"
+NEUTRAL = "#6E6E6E"
+CHOSEN = "#F0E442"
 DOMAIN = {"medical": "#009E73", "general": "#CC79A7"}  # of encoders
-NARROW, WIDE = 3.4, 7.0
+NARROW = 3.4  # inches, as WIDE
+WIDE = 7.0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 RC = {
