@@ -40,7 +40,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "STUDY=demo (default) or another file of notebooks/studies; GAPLIB_ROOT=FOLDER for what is made; JOBS=2 (default)"
-	@echo "notebooks side by side; TORCH_BACKEND=cpu for a small installation."
+	@echo "notebooks or tests side by side; TORCH_BACKEND=cpu for a small installation."
 
 # Set-up. The lock constrains versions instead of listing what to install, so that a CPU build of torch does not bring CUDA.
 .venv/stamp: pyproject.toml requirements.lock
@@ -121,11 +121,13 @@ lint: .venv/stamp ## ruff over code and notebooks, the arrows of the house; note
 	$(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb notebooks/lessons/*.ipynb
 	.venv/bin/lint-imports --no-cache
 
+# By two workers; what looks at the same executed notebooks stays in one of them.
+WORKERS = -n $(JOBS) --dist loadgroup
 check: lint ## lint and the fast tests: within two minutes
-	$(PY) -m pytest -q -n 2 -m "not slow" --ignore=tests/notebooks --ignore=tests/explorer/test_browser.py
+	$(PY) -m pytest -q $(WORKERS) -m "not slow" --ignore=tests/notebooks --ignore=tests/explorer/test_browser.py
 
 test: lint ## everything: lint, unit tests, doctests, all notebooks under the smoke study
-	$(PY) -m pytest -n 2 --dist loadgroup
+	$(PY) -m pytest $(WORKERS)
 
 bench: .venv/stamp ## what measures, sweeps and extraction cost, as ratios; about half an hour
 	@for script in benchmarks/*.py; do $(PY) $$script || exit 1; done

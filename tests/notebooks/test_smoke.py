@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from gaplib import paths
+from gaplib import paths, study
 
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = sorted(HOME.glob("[0-9]*.ipynb"))
@@ -23,6 +23,8 @@ def test_every_notebook_ran(root, notebook):
     made = root / "build" / "smoke" / notebook.relative_to(HOME)
     outputs = [o for c in json.loads(made.read_text())["cells"] for o in c.get("outputs", [])]
     assert not [o for o in outputs if o["output_type"] == "error"]
+    assert not [o for o in outputs if o.get("name") == "stderr"]  # pink in JupyterLab: warnings, text bars
+    assert not [o for o in outputs if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
     assert [o for o in outputs if "image/png" in o.get("data", {})] or notebook.stem.startswith("01")
 
 
@@ -84,3 +86,15 @@ def test_a_failing_notebook_says_where_and_leaves_no_stamp(tmp_path):
     assert done.stderr.strip().splitlines()[-1].startswith("broken.ipynb, cell ")
     assert "ValueError: the tap is dry" in done.stderr
     assert [p.name for p in (tmp_path / "build" / "smoke").iterdir()] == ["failed-broken.ipynb"]
+
+
+def test_progress_bars_are_not_in_the_executed_notebook(tmp_path):
+    barred = json.loads(NOTEBOOKS[0].read_text())
+    bar = "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)):\n    pass\nprint('through')"
+    barred["cells"] = [*barred["cells"][:2], barred["cells"][2] | {"source": [bar]}]
+    (tmp_path / "barred.ipynb").write_text(json.dumps(barred))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAPLIB_ROOT", str(tmp_path))
+        made = study.run("smoke", tmp_path / "barred.ipynb")
+    outputs = json.loads(made.read_text())["cells"][-1]["outputs"]
+    assert [o.get("text") for o in outputs] == [["through\n"]]
