@@ -9,7 +9,7 @@ loop, its processes. Cost per epoch leaves out what does not repeat: it is the d
 epochs. Heads with hidden units and more lambdas take a tenth of the epochs, as is printed; ratios are always of equal
 epochs. `--large` adds the batched sweep alone at MIMIC-CXR's size, with its peak memory. `--starts` measures only how
 long one sweep takes in a script, in a kernel as JupyterLab starts it, and under papermill, alone and beside a process
-that keeps one core busy: the best of three each, by turns.
+that keeps one core busy: the better of two each, by turns.
 """
 
 import argparse
@@ -123,9 +123,9 @@ ONE = f"""
 import sys, warnings
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import sweep as bench
-features = bench.made("multilabel", 4000, 6, 128)
+features = bench.made("multilabel", 3000, 6, 128)
 bench.batched(features, 1, "cpu")
-print("took", bench.batched(features, 40, "cpu"))
+print("took", bench.batched(features, 30, "cpu"))
 """
 SETTINGS = ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "GOMP_SPINCOUNT")
 
@@ -175,7 +175,7 @@ def starts():
     ways = (script, kernel, papermill)
     times = {(way, busy): [] for busy in (False, True) for way in ways}
     with tempfile.TemporaryDirectory() as folder:
-        for way, busy in [*times] * 3:
+        for way, busy in [*times] * 2:
             if busy:
                 with busy_process():
                     told = way(Path(folder))
