@@ -1,6 +1,6 @@
 """What a sweep over lambda and seeds costs, all probes trained together, beside the published loop over single probes.
 
-    python benchmarks/sweep.py [--epochs N] [--large] [--starts]
+    python benchmarks/sweep.py [--epochs N] [--large] [--starts [ROUNDS]]
 
 Both train the published probes on made features of a data set's size, the same number of epochs and none stopped
 early. The loop is that of tests/plain.py, timed on one cell (one lambda, one seed), with the published four
@@ -9,7 +9,7 @@ loop, its processes. Cost per epoch leaves out what does not repeat: it is the d
 epochs. Heads with hidden units and more lambdas take a tenth of the epochs, as is printed; ratios are always of equal
 epochs. `--large` adds the batched sweep alone at MIMIC-CXR's size, with its peak memory. `--starts` measures only how
 long one sweep takes in a script, in a kernel as JupyterLab starts it, and under papermill, alone and beside a process
-that keeps one core busy: the best of three each, by turns.
+that keeps one core busy: the best of some rounds (default 2).
 """
 
 import argparse
@@ -123,9 +123,9 @@ ONE = f"""
 import sys, warnings
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import sweep as bench
-features = bench.made("multilabel", 4000, 6, 128)
+features = bench.made("multilabel", 3000, 6, 128)
 bench.batched(features, 1, "cpu")
-print("took", bench.batched(features, 40, "cpu"))
+print("took", bench.batched(features, 30, "cpu"))
 """
 SETTINGS = ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "GOMP_SPINCOUNT")
 
@@ -168,14 +168,14 @@ def busy_process():
         process.wait()
 
 
-def starts():
+def starts(rounds):
     """Print how long a sweep takes however Python was started, alone and beside a busy process."""
     for name in SETTINGS:
         os.environ.pop(name, None)
     ways = (script, kernel, papermill)
     times = {(way, busy): [] for busy in (False, True) for way in ways}
     with tempfile.TemporaryDirectory() as folder:
-        for way, busy in [*times] * 3:
+        for way, busy in [*times] * rounds:
             if busy:
                 with busy_process():
                     told = way(Path(folder))
@@ -197,10 +197,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=100, help="of every linear probe, at least 2 (default 100)")
     parser.add_argument("--large", action="store_true", help="also MIMIC-CXR's size, batched only")
-    parser.add_argument("--starts", action="store_true", help="only one sweep, however Python was started")
+    parser.add_argument(
+        "--starts", type=int, nargs="?", const=2, metavar="ROUNDS", help="only one sweep, however Python was started"
+    )
     options = parser.parse_args()
     if options.starts:
-        return starts()
+        return starts(options.starts)
     warnings.filterwarnings("ignore", "This DataLoader will create")  # four processes are what was published
     epochs, fewer = options.epochs, max(3, options.epochs // 10)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gaplib import modulate
 from gaplib.datasets.pairs import label_columns
 from gaplib.features import Features
-from gaplib.modulate import check_lambda
 from gaplib.names import pick
-from gaplib.rows import check_pairs, scan
+from gaplib.rows import check_pairs, check_seed, scan
 from gaplib.sweep.probe import Converged, Examples, Head
 from gaplib.sweep.scores import truths
 
@@ -20,38 +20,19 @@ HELD_OUT = 0.1  # of the training rows, drawn by each seed, where a dataset has 
 COPIES = 6  # of the weights: gradient, two moments, the best so far, and a moment's work
 
 
-def check_seed(seed, name: str = "seed") -> int:
-    """`seed` as an int.
-
-    Examples
-    --------
-    >>> check_seed(-1)
-    Traceback (most recent call last):
-    ...
-    ValueError: seed must be a whole number from 0 to 2**63 - 1, got -1
-    """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise ValueError(f"{name} must be a whole number from 0 to 2**63 - 1, got {seed!r}")
-    return int(seed)
-
-
-def check_seeds(seeds) -> list[int]:
+def check_seeds(seeds: Sequence[int]) -> list[int]:
     """Seeds as a list, each of them once."""
-    return _each_once([check_seed(seed) for seed in _listed(seeds, "seeds")], "seed")
+    if isinstance(seeds, str) or not np.iterable(seeds):
+        raise ValueError(f"seeds must be a list of numbers, got {seeds!r}")
+    return _each_once([check_seed(seed) for seed in seeds], "seed")
 
 
-def check_lambdas(lams) -> list[float]:
+def check_lambdas(lams: Sequence[float]) -> list[float]:
     """Lambdas as a list, each of them once, at least two."""
-    lams = [check_lambda(lam) for lam in _listed(lams, "lambdas")]
+    lams = modulate.check_lambdas(lams)
     if len(lams) < 2:
         raise ValueError(f"a sweep needs at least two lambdas, got {lams}")
     return _each_once(lams, "lambda")
-
-
-def _listed(values, name):
-    if isinstance(values, str) or not np.iterable(values):
-        raise ValueError(f"{name} must be a list of numbers, got {values!r}")
-    return list(values)
 
 
 def _each_once(values, name):

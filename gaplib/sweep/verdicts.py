@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from gaplib.rows import check_seed
 from gaplib.sweep import work
-from gaplib.sweep.checks import check_seed
 from gaplib.sweep.scores import CELL
 from gaplib.sweep.sweep import Sweep
 

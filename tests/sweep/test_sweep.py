@@ -1,6 +1,5 @@
 """Sweeps: tidy results, right metrics, choice on validation data, and refusals before any training."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -195,13 +194,13 @@ def test_refusals(make_features):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seeds": [-1]}, "seed must be a whole number from 0 to 2\\*\\*63 - 1, got -1"),
-        ({"seeds": [0.5]}, "seed must be a whole number .* got 0.5"),
-        ({"seeds": [2**70]}, "seed must be a whole number .* got 1180591620717411303424"),
-        ({"seeds": ["a"]}, "seed must be a whole number .* got 'a'"),
+        ({"seeds": [-1]}, "seed must be an integer from 0 .* got -1"),
+        ({"seeds": [0.5]}, "seed must be an integer .* got 0.5"),
+        ({"seeds": [2**70]}, "seed must be an integer .* got 1180591620717411303424"),
+        ({"seeds": ["a"]}, "seed must be an integer .* got 'a'"),
         ({"seeds": "42"}, "seeds must be a list of numbers, got '42'"),
         ({"seeds": 42}, "seeds must be a list of numbers, got 42"),
-        ({"lams": 0.5}, "lambdas must be a list of numbers, got 0.5"),
+        ({"lams": 0.5}, "lambdas must be a sequence of numbers, got 0.5"),
         ({"hidden": 10**9}, "hidden=1000000000: the probes of one seed would take .* GiB, and this machine has"),
         ({"hidden": 2.5}, "hidden must be a number of units"),
         ({"device": "cuda:99"}, "cuda:99"),
@@ -216,12 +215,12 @@ def test_values_that_cannot_work_are_refused_in_words(make_features, options, me
 @pytest.mark.parametrize("protocol", sweep.PROTOCOLS)
 @pytest.mark.parametrize("lam", [1e30, -1e30, 1e300])
 def test_a_lambda_that_leaves_nothing_of_the_rows_is_refused(make_features, protocol, lam):
-    with pytest.raises(ValueError, match=f"lambda {re.escape(f'{lam:g}')} moves rows by .* take lambdas nearer to 0"):
+    with pytest.raises(ValueError, match="lambda must be a finite number from -1e\\+06 to 1e\\+06, got"):
         sweep.sweep(make_features("binary"), [0, 1, lam], [1], protocol)
 
 
 def test_a_large_lambda_gives_numbers(make_features):
-    assert sweep.sweep(make_features("binary"), [-1000, 0, 1000], [1]).table["value"].notna().all()
+    assert sweep.sweep(make_features("binary"), [-1e6, 0, 1e6], [1]).table["value"].notna().all()
 
 
 @pytest.mark.parametrize("protocol", ["published", "converged", "rescale"])

@@ -179,9 +179,9 @@ def test_seeds_that_cannot_work_are_refused(seed):
     run = made_run("a", (0.5, 0.8, 0.8), n=150)
     table = pd.DataFrame({"kind": list("aabb"), "range": [3.0, 4.0, 1.0, 2.0]})
     for call in (lambda: sweep.contrasts([run], seed=seed), lambda: sweep.compare(table, "kind", seed=seed)):
-        with pytest.raises(ValueError, match="seed must be a whole number"):
+        with pytest.raises(ValueError, match="seed must be an integer"):
             call()
-    with pytest.raises(ValueError, match="seed must be a whole number"):
+    with pytest.raises(ValueError, match="seed must be an integer"):
         sweep.sensitivity(run.table, seed=seed)
 
 
