@@ -20,7 +20,6 @@ from gaplib import gap as measures
 from gaplib import modulate, project, rows
 from gaplib.datasets.pairs import label_columns
 from gaplib.explorer.marks import coloured, one_a_pair, pack, short, short_texts, thumbnails
-from gaplib.modulate import by_lambda
 
 PAGE = Path(__file__).with_name("page.html")
 STEP = 0.005
@@ -200,7 +199,7 @@ def _labels(features):
 
 def _numbers(image, text, gap):
     """The measures of all rows at every place of the slider."""
-    table = by_lambda(image, text, LAMS, gap)
+    table = modulate.by_lambda(image, text, LAMS, gap)
     return {
         "measures": list(MEASURES),
         "names": list(MEASURES.values()),

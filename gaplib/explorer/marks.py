@@ -118,7 +118,7 @@ def _comparable(image):
 
 
 def _small(image, root, where):
-    small = open_image(image, root, where, size=THUMBNAIL)
+    small = open_image(image, root, where, size=2 * THUMBNAIL)
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     small.save(file, "WEBP", quality=60)
