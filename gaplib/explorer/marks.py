@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from PIL import Image
 
 from gaplib.datasets.pairs import open_image
@@ -123,8 +122,3 @@ def _small(image, root, where):
     file = io.BytesIO()
     small.save(file, "WEBP", quality=60)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def pack(numbers: ArrayLike) -> str:
-    """Numbers as the page reads them: single precision, row by row."""
-    return base64.b64encode(np.asarray(numbers, "<f4").tobytes()).decode()

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from gaplib import explorer, gap, modulate, project, sweep
-from gaplib.explorer.explorer import MEASURES
+from gaplib.explorer.geometry import MEASURES
 from gaplib.plots import animation
 
 
