@@ -1,7 +1,6 @@
 """The lambda explorer: one self-contained page in which the reader moves both clouds by hand.
 
-The page holds numbers, not frames: along fixed directions a moved row is (x.axis + s gap.axis) / |x'|, so that the
-browser computes every lambda exactly. What depends on all rows is computed here, for each lambda the slider can take.
+The page holds numbers, not frames: see `geometry`.
 """
 
 import html
@@ -17,23 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gaplib import gap as measures
-from gaplib import modulate, project, rows
+from gaplib import modulate, rows
 from gaplib.datasets.pairs import label_columns
-from gaplib.explorer.marks import coloured, one_a_pair, pack, short, short_texts, thumbnails
-from gaplib.modulate import by_lambda
+from gaplib.explorer.geometry import geometry, numbers, pack
+from gaplib.explorer.marks import coloured, one_a_pair, short, short_texts, thumbnails
 
 PAGE = Path(__file__).with_name("page.html")
-STEP = 0.005
-LAMS = np.round(np.arange(-0.5, 1.5 + STEP / 2, STEP), 3)
-MEASURES = {
-    "centroid_distance": "centroid distance",
-    "mean_cosine_image": "mean cosine, images",
-    "mean_cosine_text": "mean cosine, texts",
-    "paired_cosine": "paired cosine",
-    "relative_gap": "relative gap (RMG)",
-}
 CURVES = 8  # that can still be told apart
-ARCS = 100
 
 
 @dataclass(frozen=True)
@@ -137,18 +126,21 @@ def explore(
         "seed": int(seed),
         "gap_of": given.gap_of,
         "pair": chosen.tolist(),
-        "arcs": ARCS,
         "curves": _curves(sweep, given.dataset, given.encoder),
         "labels": coloured(labels),
         "texts": short_texts(texts),
         "thumbs": thumbnails(images, chosen, given.root),
         "umap": _umap(umap, total, len(chosen)),
     }
-    data |= _numbers(image, text, gap)
-    data |= _geometry(np.asarray(image[chosen], float), np.asarray(text[chosen], float), gap, seed)
-    # Inside a script element only "<" can end it early.
-    filled = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    return Explorer(data["title"], PAGE.read_text(encoding="utf-8").replace("__DATA__", filled))
+    data |= numbers(image, text, gap)
+    data |= geometry(np.asarray(image[chosen], float), np.asarray(text[chosen], float), gap, seed)
+    return Explorer(data["title"], _filled(data))
+
+
+def _filled(data):
+    """The page with its data. Inside a script element only "<" can end it early."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    return PAGE.read_text(encoding="utf-8").replace("__DATA__", text)
 
 
 class _Given(NamedTuple):
@@ -196,50 +188,6 @@ def _labels(features):
     names = np.array(label_columns(features.about), object)
     held = features.pairs[list(names)].to_numpy(bool)
     return [" + ".join(names[row]) or "none" for row in held]
-
-
-def _numbers(image, text, gap):
-    """The measures of all rows at every place of the slider."""
-    table = by_lambda(image, text, LAMS, gap)
-    return {
-        "measures": list(MEASURES),
-        "names": list(MEASURES.values()),
-        "first": float(LAMS[0]),
-        "step": STEP,
-        "steps": len(LAMS),
-        "numbers": pack(table[list(MEASURES)].to_numpy().T),
-    }
-
-
-def _geometry(image, text, gap, seed):
-    """What the browser needs to move the rows drawn, and the plane of the two axes along which the gap is longest."""
-    axes = project.shared_pca(image, text, 3)
-    axes = np.pad(axes, ((0, 3 - len(axes)), (0, 0)))  # rows may be narrower than that
-    along = axes @ gap
-    longest_first = np.argsort(-np.abs(along), kind="stable")
-    plane = np.sort(longest_first[:2])
-    length = max(np.linalg.norm(gap), project.SHORT)
-    partner = _partners(len(image), seed)
-    seen_images = np.column_stack([image @ axes.T, image @ gap])
-    seen_texts = np.column_stack([text @ axes.T, text @ gap])
-    paired = np.einsum("ij,ij->i", image, text)
-    unpaired = np.einsum("ij,ij->i", image, text[partner])
-    return {
-        "rows": pack(np.stack([seen_images, seen_texts])),
-        "pairs": pack(np.column_stack([paired, partner, unpaired])),
-        "gap": along.tolist(),
-        "gap2": float(gap @ gap),
-        "plane": plane.tolist(),
-        "held": float(np.linalg.norm(along[plane]) / length),
-    }
-
-
-def _partners(n, seed):
-    """For each row another one, unpaired: the next in one random cycle of all."""
-    order = np.random.default_rng(seed).permutation(n)
-    partner = np.empty_like(order)
-    partner[order] = np.roll(order, 1)
-    return partner
 
 
 def _umap(umap, total, drawn):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from PIL import Image
 
 from gaplib.datasets.pairs import open_image
@@ -118,13 +117,8 @@ def _comparable(image):
 
 
 def _small(image, root, where):
-    small = open_image(image, root, where, size=THUMBNAIL)
+    small = open_image(image, root, where, size=2 * THUMBNAIL)
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     small.save(file, "WEBP", quality=60)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def pack(numbers: ArrayLike) -> str:
-    """Numbers as the page reads them: single precision, row by row."""
-    return base64.b64encode(np.asarray(numbers, "<f4").tobytes()).decode()

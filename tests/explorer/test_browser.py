@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from gaplib import datasets, encoders, explorer, modulate, paths, project
 from gaplib.datasets import pairs
-from gaplib.explorer.explorer import MEASURES
+from gaplib.explorer.geometry import MEASURES
 
 START = paths.REPO / "notebooks" / "00-start-here.ipynb"
 TEXTS = ["</script><b>bold</b>", *(f"text {i}" for i in range(1, 60))]

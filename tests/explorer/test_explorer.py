@@ -14,7 +14,7 @@ from pages import data_of, measured, picture, sphere, unpack
 from PIL import Image
 
 from gaplib import explorer, gap, sweep
-from gaplib.explorer.explorer import MEASURES
+from gaplib.explorer.geometry import MEASURES
 
 
 @pytest.fixture
