@@ -201,6 +201,8 @@ def test_refusals(make_features):
         ({"seeds": ["a"]}, "seed must be a whole number .* got 'a'"),
         ({"seeds": "42"}, "seeds must be a list of numbers, got '42'"),
         ({"seeds": 42}, "seeds must be a list of numbers, got 42"),
+        ({"lams": [0, 1, 1e30]}, "lambda must be a finite number from .* got 1e\\+30"),
+        ({"lams": [0, 1, -1e300]}, "lambda must be a finite number from .* got -1e\\+300"),
         ({"lams": 0.5}, "lambdas must be a list of numbers, got 0.5"),
         ({"hidden": 10**9}, "hidden=1000000000: the probes of one seed would take .* GiB, and this machine has"),
         ({"hidden": 2.5}, "hidden must be a number of units"),
@@ -214,7 +216,7 @@ def test_values_that_cannot_work_are_refused_in_words(make_features, options, me
 
 
 @pytest.mark.parametrize("protocol", sweep.PROTOCOLS)
-@pytest.mark.parametrize("lam", [1e30, -1e30, 1e300])
+@pytest.mark.parametrize("lam", [1e6, -1e6])
 def test_a_lambda_that_leaves_nothing_of_the_rows_is_refused(make_features, protocol, lam):
     with pytest.raises(ValueError, match=f"lambda {re.escape(f'{lam:g}')} moves rows by .* take lambdas nearer to 0"):
         sweep.sweep(make_features("binary"), [0, 1, lam], [1], protocol)
