@@ -201,6 +201,8 @@ def test_refusals(make_features):
         ({"seeds": "42"}, "seeds must be a list of numbers, got '42'"),
         ({"seeds": 42}, "seeds must be a list of numbers, got 42"),
         ({"lams": 0.5}, "lambdas must be a sequence of numbers, got 0.5"),
+        ({"lams": [0, 1, 1e30]}, "lambda must be a finite number from .* got 1e\\+30"),
+        ({"lams": [0, 1, -1e300]}, "lambda must be a finite number from .* got -1e\\+300"),
         ({"hidden": 10**9}, "hidden=1000000000: the probes of one seed would take .* GiB, and this machine has"),
         ({"hidden": 2.5}, "hidden must be a number of units"),
         ({"device": "cuda:99"}, "cuda:99"),
