@@ -63,7 +63,7 @@ room = $(foreach name,$1,$(filter gaplib/$(name).py gaplib/$(name)/%,$(SOURCES))
 BASE = $(call room,names paths rows)
 ENCODED = $(BASE) $(call room,datasets encoders features) requirements.lock $(wildcard data/pairs/*.parquet) \
 	$(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
-MEASURED = $(BASE) $(call room,cone gap modulate isotropy overlap lambdas)
+MEASURED = $(BASE) $(call room,cone gap modulate)
 EXPLORER = $(call room,project explorer)
 SWEPT = $(call room,sweep)
 PLOTS = $(call room,plots)

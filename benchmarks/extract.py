@@ -4,9 +4,9 @@
 
 Ratios of things timed in turns in one run, on this machine. The model is a CLIP of ViT-B/32's size with random weights
 (the bits differ from a trained one's, the work does not); images are JPEGs of 640 x 480. `forward`: images per second
-of an extraction, from files to a feature file, over the bare model on batches that are decoded already. `distinct`: a
-set of DAQUAR's shape, 12,468 questions on 1,449 images, with a model scaled down. `file`: a feature file against pandas
-and a CSV, and how long a file of 377,000 x 1152 takes to open. `ray`: shards per second of two workers over one's. On a
+of an extraction, from files to stored features, over the bare model on batches that are decoded already. `distinct`: a
+set of DAQUAR's shape, 12,468 questions on 1,449 images, with a model scaled down. `file`: stored features against
+pandas and a CSV, and how long 377,000 x 1152 take to open. `ray`: blocks per second of two workers over one's. On a
 GPU, `naive`: bfloat16 and workers over one batch at a time in single precision without.
 """
 
@@ -25,7 +25,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from gaplib import datasets, encoders, features, paths
 from gaplib.datasets.pairs import About, Dataset
-from gaplib.features import engine_local, engine_ray, shards, store
+from gaplib.features import blocks, engine_local, engine_ray, store
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -97,8 +97,7 @@ def seconds(function):
 
 
 def fresh(data, encoder):
-    path = paths.features(data.about.name) / f"{encoder.name}.safetensors"
-    path.unlink(missing_ok=True)
+    shutil.rmtree(paths.features(data.about.name) / encoder.name, ignore_errors=True)
     features.extract(data, encoder)
 
 
@@ -158,7 +157,7 @@ def bench_distinct():
 
 
 def touched(f):
-    """Every page of the file in memory, as a CSV's numbers are when it has been read."""
+    """Every page of the arrays in memory, as a CSV's numbers are when it has been read."""
     return [x.reshape(-1)[:: 4096 // x.itemsize].sum() for x in (f.image, f.text)]
 
 
@@ -168,52 +167,48 @@ def bench_file(n=12_468, d=768):
         index = {"image_index": np.sort(np.arange(n) % images), "text_index": np.arange(n)}
         both = {"image": rng.standard_normal((images, d), np.float32), "text": rng.standard_normal((n, d), np.float32)}
         both = {kind: x / np.linalg.norm(x, axis=1, keepdims=True) for kind, x in both.items()}
-        path = _store("numbers", {key: (x.shape, [x]) for key, x in (index | both).items()}, ["a question"] * n)
+        folder = _store("numbers", index | both, ["a question"] * n)
         x = {"img": both["image"][index["image_index"]], "text": both["text"]}
         frame = pd.concat(
             [pd.DataFrame(rows, columns=[f"{kind}_emb_{i}" for i in range(d)]) for kind, rows in x.items()], axis=1
         )
-        csv = path.with_suffix(".csv")
+        csv = folder.with_suffix(".csv")
         frame.to_csv(csv, index=False)
         store.SMALL = 0  # as for the files that this is about, which are larger
         quick = min(seconds(lambda: touched(features.load("numbers", "given"))) for _ in range(5))
         slow = min(seconds(lambda csv=csv: pd.read_csv(csv)) for _ in range(3))
-        ratio = path.stat().st_size / csv.stat().st_size
+        ratio = sum(file.stat().st_size for file in folder.iterdir()) / csv.stat().st_size
         print(f"\nfile: {n:,} pairs x 2 x {d}, {name}: opened and read in {quick:.4f} s, the CSV in {slow:.1f} s:")
         print(f"  {slow / quick:.0f} times faster (at least 100), {ratio:.2f} of the size (at most 0.25)")
 
 
 def _store(name, arrays, texts):
-    """A feature file of arrays, each with its shape."""
-    path = paths.features(name) / "given.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Features of arrays, as if they had been encoded; where they lie."""
+    folder = paths.features(name) / "given"
     n = len(texts)
-    split = np.array(["train", "val", "test"])[np.arange(n) % 3]
-    pairs = pd.DataFrame({"image": [f"files/p{i:06d}/{i}.jpg" for i in range(n)], "text": texts, "split": split})
+    pairs = pd.DataFrame({"image": [f"files/p{i:06d}/{i}.jpg" for i in range(n)], "text": texts})
+    pairs["split"] = np.array(["train", "val", "test"])[np.arange(n) % 3]
     about = About(name, "medical", "binary", ("a", "b"))
-    store.write_table(path.with_name(store.TABLE), path.parent, Dataset(pairs, about), "made")
-    store.save_file(path, path.parent, {"fingerprint": "made"}, arrays)
-    return path
-
-
-def ones(*shape):
-    """A shape, and blocks that fill it."""
-    return shape, (np.ones((min(1024, shape[0] - i), *shape[1:])) for i in range(0, shape[0], 1024))
+    digests = store.save(store.unfinished(folder), arrays)
+    store.settle(folder, {"skipped": [], "digests": digests}, about, store.pack_table(Dataset(pairs, about)))
+    return folder
 
 
 def bench_open(n=377_000, d=1152):
     report = "Heart size is normal. No focal consolidation, effusion or pneumothorax. " * 7
-    arrays = {"image_index": ones(n), "text_index": ones(n), "image": ones(n, d), "text": ones(n, d)}
-    path = _store("large", arrays, [f"{i} {report}" for i in range(n)])
+    index = np.ones(n, np.int64)
+    rows = np.ones((n, d), np.float32)
+    arrays = {"image_index": index, "text_index": index, "image": rows, "text": rows}
+    folder = _store("large", arrays, [f"{i} {report}" for i in range(n)])
     opened = min(seconds(lambda: features.load("large", "given")) for _ in range(5))
     table = seconds(lambda: features.load("large", "given").pairs)
     whole = seconds(lambda: features.load("large", "given", check=True))
     print(
-        f"\nopen: {n:,} x {d}, {path.stat().st_size / 2**30:.1f} GiB, reports of {len(report)} letters: {opened:.3f} s",
+        f"\nopen: {n:,} x {d}, {2 * rows.nbytes / 2**30:.1f} GiB, reports of {len(report)} letters: {opened:.3f} s",
         end="",
     )
     print(f" (at most 0.1); with its pair table {table:.1f} s; checked in full {whole:.1f} s")
-    path.unlink()
+    shutil.rmtree(folder)
 
 
 def bench_ray(n=768):
@@ -224,8 +219,8 @@ def bench_ray(n=768):
     config.vision_config.update(wide)
     CLIPModel(config).save_pretrained(folder)
     pairs, about = datasets.load("clipart")
-    shards.SIZE = 32
-    items, _ = shards.distinct("image", pairs[:n], about)
+    store.BLOCK = 32
+    items, _ = blocks.distinct("image", Dataset(pairs[:n], about))
     encoder, rates = encoders.load(f"local:{folder}"), {}
     import ray
 
@@ -233,13 +228,13 @@ def bench_ray(n=768):
         # A core for each worker, so that the first does not have both.
         ray.init(include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1", num_cpus=workers)
         with engine_ray.engine(encoder, workers) as encode:
-            stamps = [time.perf_counter() for _ in encode(items, shards.plan(items), None)]
+            stamps = [time.perf_counter() for _ in encode(items, blocks.plan(items), None)]
         stamps = stamps[len(stamps) // 2 :]  # when every actor has started
         rates.setdefault(workers, []).append((len(stamps) - 1) / (stamps[-1] - stamps[0]))
         ray.shutdown()
     one, two = max(rates[1]), max(rates[2])
     print(
-        f"\nray: {len(items.values):,} drawings in shards of 32: one worker {one:.2f} shards/s, two {two:.2f}:",
+        f"\nray: {len(items.values):,} drawings in blocks of 32: one worker {one:.2f} blocks/s, two {two:.2f}:",
         end="",
     )
     print(f" {two / one:.2f} times (on {os.cpu_count()} cores)")

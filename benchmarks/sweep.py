@@ -1,22 +1,30 @@
 """What a sweep over lambda and seeds costs, all probes trained together, beside the published loop over single probes.
 
-    python benchmarks/sweep.py [--epochs N] [--large]
+    python benchmarks/sweep.py [--epochs N] [--large] [--starts]
 
 Both train the published probes on made features of a data set's size, the same number of epochs and none stopped
 early. The loop is that of tests/plain.py, timed on one cell (one lambda, one seed), with the published four
 DataLoader processes and with none; the batched sweep is timed on all 55. Seconds include moving, scoring and, for the
 loop, its processes. Cost per epoch leaves out what does not repeat: it is the difference between runs of 1 and of N
 epochs. Heads with hidden units and more lambdas take a tenth of the epochs, as is printed; ratios are always of equal
-epochs. `--large` adds the batched sweep alone at MIMIC-CXR's size, with its peak memory.
+epochs. `--large` adds the batched sweep alone at MIMIC-CXR's size, with its peak memory. `--starts` measures only how
+long one sweep takes in a script, in a kernel as JupyterLab starts it, and under papermill, alone and beside a process
+that keeps one core busy: the best of three each, by turns.
 """
 
 import argparse
+import os
+import re
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import torch
@@ -24,9 +32,8 @@ import torch
 from gaplib import sweep
 from gaplib.datasets.pairs import About
 from gaplib.features import Features
-from gaplib.sweep import closed_form, probe
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 import plain
 
 WIDTH = 512
@@ -55,9 +62,9 @@ def made(task, n, outputs, width=WIDTH):
 
 def batched(features, epochs, device, lams=sweep.LAMS, seeds=sweep.SEEDS, **head):
     """Seconds of the batched sweep over lambdas and seeds."""
-    sweep.PROTOCOLS["published"] = closed_form.shift, probe.Training(epochs=epochs, patience=epochs + 1)
+    training = sweep.Training(epochs=epochs, patience=epochs + 1)
     start = time.perf_counter()
-    sweep.sweep(features, lams=lams, seeds=seeds, device=device, **{**sweep.PUBLISHED, **head})
+    sweep.sweep(features, lams=lams, seeds=seeds, device=device, training=training, **sweep.PUBLISHED | head)
     return time.perf_counter() - start
 
 
@@ -112,6 +119,76 @@ def large(epochs, device):
     print(f"peak memory of the process {before:.2f} GiB before, {peak():.2f} GiB after", flush=True)
 
 
+ONE = f"""
+import sys, warnings
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import sweep as bench
+features = bench.made("multilabel", 4000, 6, 128)
+bench.batched(features, 1, "cpu")
+print("took", bench.batched(features, 40, "cpu"))
+"""
+SETTINGS = ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "GOMP_SPINCOUNT")
+
+
+def script(folder):
+    (folder / "one.py").write_text(ONE)
+    return subprocess.run([sys.executable, folder / "one.py"], capture_output=True, text=True, check=True).stdout
+
+
+def kernel(folder):
+    from nbclient import NotebookClient
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ONE)])
+    client = NotebookClient(notebook, kernel_name="python3", extra_arguments=["--log-level=40"])
+    return said(client.execute())
+
+
+def papermill(folder):
+    import papermill
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ONE)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    nbformat.write(notebook, folder / "one.ipynb")
+    quiet = {"progress_bar": False, "extra_arguments": ["--log-level=40"]}
+    return said(papermill.execute_notebook(folder / "one.ipynb", folder / "done.ipynb", **quiet))
+
+
+def said(notebook):
+    """What the first cell printed."""
+    return "".join(output.get("text", "") for output in notebook.cells[0].outputs)
+
+
+@contextmanager
+def busy_process():
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def starts():
+    """Print how long a sweep takes however Python was started, alone and beside a busy process."""
+    for name in SETTINGS:
+        os.environ.pop(name, None)
+    ways = (script, kernel, papermill)
+    times = {(way, busy): [] for busy in (False, True) for way in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        for way, busy in [*times] * 3:
+            if busy:
+                with busy_process():
+                    told = way(Path(folder))
+            else:
+                told = way(Path(folder))
+            times[way, busy].append(float(re.search(r"took (\S+)", told)[1]))
+    print(f"\nOne sweep, seconds{'':6}{'alone':>10}{'beside a busy process':>24}")
+    for way in ways:
+        print(f"{way.__name__:24}{min(times[way, False]):10.2f}{min(times[way, True]):24.2f}")
+    best = [min(each) for each in times.values()]
+    print(f"slowest / fastest: {max(best) / min(best):.2f}", flush=True)
+
+
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # GiB on Linux
 
@@ -120,7 +197,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=100, help="of every linear probe, at least 2 (default 100)")
     parser.add_argument("--large", action="store_true", help="also MIMIC-CXR's size, batched only")
+    parser.add_argument("--starts", action="store_true", help="only one sweep, however Python was started")
     options = parser.parse_args()
+    if options.starts:
+        return starts()
     warnings.filterwarnings("ignore", "This DataLoader will create")  # four processes are what was published
     epochs, fewer = options.epochs, max(3, options.epochs // 10)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]

@@ -1,11 +1,14 @@
 """Sphinx makes a book of the executed notebooks of a study, `build/{study}`: see `book` in the Makefile."""
 
+import inspect
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math import latex2mathml
 
+import gaplib
 from gaplib import paths
 
 project = "gaplib"
@@ -33,11 +36,27 @@ html_show_search_summary = False  # it would fetch each page found, which browse
 
 
 def gather(source, pages):
-    """Put our own pages and the study's figures beside its executed notebooks."""
+    """Put our own pages, the study and its figures beside its executed notebooks."""
     for page in pages.glob("*.md"):
         shutil.copy(page, source)
+    shutil.copy(paths.STUDIES / f"{source.name}.yaml", source / "study.yaml")
+    (source / "reference.md").write_text(reference(), encoding="utf-8")
     ignore = shutil.ignore_patterns("*.pdf")
     shutil.copytree(paths.figures(source.name), source / "figures", ignore=ignore, dirs_exist_ok=True)
+
+
+def reference():
+    """A page with every public name and its documentation, as it stands there: formulas and all are plain text."""
+    page = "# Reference\n\nWhat gaplib has, room by room, as `help` shows it in Python.\n"
+    for room in gaplib.__all__:
+        module = import_module(f"gaplib.{room}")
+        page += f"\n## {room}\n\n```text\n{inspect.getdoc(module)}\n```\n"
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if callable(thing):
+                page += f"\n### {room}.{name}\n\n```text\n{name}{inspect.signature(thing)}\n\n"
+                page += f"{inspect.getdoc(thing)}\n```\n"
+    return page
 
 
 def write_math(translator, node):
@@ -61,7 +80,15 @@ def fold_solutions(app, doctree, docname):
         section[:] = [*parts, nodes.raw("", close, format="html")]
 
 
+def drop_injected_parameters(app, doctree):
+    """Take out the cell that papermill adds to each notebook: the first page shows the study once."""
+    for cell in list(doctree.findall(nodes.container)):
+        if "tag_injected-parameters" in cell["classes"]:
+            cell.parent.remove(cell)
+
+
 def setup(app):
     gather(Path(app.srcdir), Path(app.confdir))
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
+    app.connect("doctree-read", drop_injected_parameters)
     app.connect("doctree-resolved", fold_solutions)

@@ -1,4 +1,4 @@
-"""How narrow the cone of one modality is: rows of unit norm in, a number out.
+"""The measures of one modality, how narrow its cone is and how evenly it fills it: rows of unit norm in, a number out.
 
 Every measure refuses, with a ValueError that says which row: an array that is not of shape (n, d) and floating type,
 too few rows, rows that are not finite, rows that are not of unit norm.
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from gaplib import rows
-from gaplib.isotropy import effective_rank, iso_score, participation_ratio, uniformity
 
 __all__ = [
     "cone_angle",
@@ -26,12 +26,10 @@ __all__ = [
 ]
 
 
-def __dir__():  # what tab completion shows
-    return __all__
+def mean_cosine(x: ArrayLike) -> float:
+    """Mean cosine between two different rows (Ethayarajh 2019; Liang et al. 2022).
 
-
-def mean_cosine(x):
-    """Mean cosine between two different rows, mean over i != j of x_i . x_j = (|sum x|^2 - n) / (n (n - 1)).
+    It is the mean over i != j of x_i . x_j = (|sum x|^2 - n) / (n (n - 1)).
 
     Parameters
     ----------
@@ -48,10 +46,6 @@ def mean_cosine(x):
     ValueError
         If there are fewer than two rows, or a row is not finite or not of unit norm.
 
-    References
-    ----------
-    Ethayarajh 2019; Liang et al. 2022.
-
     Examples
     --------
     >>> round(mean_cosine(np.array([[1.0, 0.0], [0.6, 0.8]])), 6)
@@ -62,8 +56,8 @@ def mean_cosine(x):
     return float(mean @ mean - variance / (len(x) - 1))
 
 
-def mean_resultant_length(x):
-    """Length of the mean row, R = |mean x|: the source paper's cone strength.
+def mean_resultant_length(x: ArrayLike) -> float:
+    """Length of the mean row, R = |mean x|: the source paper's cone strength (Mardia & Jupp 2000; arXiv 2603.17246).
 
     Parameters
     ----------
@@ -80,10 +74,6 @@ def mean_resultant_length(x):
     ValueError
         If x is empty, or a row is not finite or not of unit norm.
 
-    References
-    ----------
-    Mardia & Jupp 2000; arXiv 2603.17246.
-
     Examples
     --------
     >>> mean_resultant_length(np.eye(2))
@@ -92,8 +82,8 @@ def mean_resultant_length(x):
     return float(np.linalg.norm(rows.moments(rows.check(x, "x"), "x").mean))
 
 
-def spherical_variance(x):
-    """One minus the mean resultant length, 1 - R; exact in tight cones, where R is near 1.
+def spherical_variance(x: ArrayLike) -> float:
+    """One minus the mean resultant length, 1 - R; exact in tight cones, where R is near 1 (Mardia & Jupp 2000).
 
     Parameters
     ----------
@@ -105,15 +95,6 @@ def spherical_variance(x):
     float
         0 when all rows are the same, 1 for rows that cancel.
 
-    Raises
-    ------
-    ValueError
-        As `mean_resultant_length`.
-
-    References
-    ----------
-    Mardia & Jupp 2000.
-
     Examples
     --------
     >>> spherical_variance(np.eye(2))
@@ -123,8 +104,8 @@ def spherical_variance(x):
     return variance / (1 + float(np.linalg.norm(mean)))  # 1 - R^2 is the variance of unit rows
 
 
-def vmf_kappa(x):
-    """Concentration of a von Mises-Fisher distribution fitted to the rows, R (d - R^2) / (1 - R^2).
+def vmf_kappa(x: ArrayLike) -> float:
+    """Concentration of the von Mises-Fisher distribution of the rows, R (d - R^2) / (1 - R^2) (Banerjee et al. 2005).
 
     Parameters
     ----------
@@ -140,10 +121,6 @@ def vmf_kappa(x):
     ------
     ValueError
         As `mean_resultant_length`, and if all rows are the same, where kappa has no bound.
-
-    References
-    ----------
-    Banerjee et al. 2005.
 
     Examples
     --------
@@ -165,7 +142,7 @@ class ConeAngle(NamedTuple):
     q95: float
 
 
-def cone_angle(x):
+def cone_angle(x: ArrayLike) -> ConeAngle:
     """Angles between the rows and their mean direction, in two passes.
 
     Parameters
@@ -193,13 +170,155 @@ def cone_angle(x):
     length = np.linalg.norm(mean)
     if length < 1e-12:
         raise ValueError("x: the rows cancel, so they have no mean direction")
+    direction = (mean / length).astype(rows.precision(x))
     # The chord keeps its precision in tight cones, where the arc cosine of a number near 1 loses it.
-    chord = np.concatenate([np.linalg.norm(block - mean / length, axis=1) for block in rows.blocks(x, "x")])
-    angles = np.degrees(2 * np.arcsin(np.clip(chord / 2, 0, 1)))
+    squared_chords = np.concatenate([rows.squares(piece - direction) for piece in rows.pieces(x)]).astype(float)
+    angles = np.degrees(2 * np.arcsin(np.minimum(np.sqrt(squared_chords) / 2, 1)))
     return ConeAngle(float(angles.mean()), float(np.quantile(angles, 0.95)))
 
 
-def summary(x):
+def effective_rank(x: ArrayLike) -> float:
+    """Exponential of the entropy of the L1-normalised singular values of the centred rows (Roy & Vetterli 2007).
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Unit-norm rows, n >= 2.
+
+    Returns
+    -------
+    float
+        From 1, a line, to min(n - 1, d), all directions alike.
+
+    Raises
+    ------
+    ValueError
+        As `mean_cosine`, and if all rows are the same.
+
+    Examples
+    --------
+    >>> round(effective_rank(np.eye(3)), 6)  # three points span a plane
+    2.0
+    """
+    p = np.sqrt(_spectrum(x))
+    p = p[p > 0] / p.sum()
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def participation_ratio(x: ArrayLike) -> float:
+    """Effective number of directions, (sum e)^2 / sum e^2 of the covariance eigenvalues e.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Unit-norm rows, n >= 2.
+
+    Returns
+    -------
+    float
+        From 1, a line, to d, all directions alike.
+
+    Examples
+    --------
+    >>> round(participation_ratio(np.eye(3)), 6)
+    2.0
+    """
+    e = _spectrum(x)
+    return float(e.sum() ** 2 / (e**2).sum())
+
+
+def iso_score(x: ArrayLike) -> float:
+    """How evenly the principal components share the variance: IsoScore (Rudman et al. 2022).
+
+    With w the d variances along the principal components, w^ = sqrt(d) w / |w| and
+    delta = |w^ - 1| / sqrt(2 (d - sqrt d)), it is ((d - delta^2 (d - sqrt d))^2 - d) / (d (d - 1)).
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Unit-norm rows, n >= 2, d >= 2.
+
+    Returns
+    -------
+    float
+        (k - 1) / (d - 1) when k of d directions share the variance evenly: 0 for a line, 1 for all directions alike.
+
+    Raises
+    ------
+    ValueError
+        As `effective_rank`, and if d is 1.
+
+    Examples
+    --------
+    >>> round(iso_score(np.eye(3)), 6)  # k = 2 of d = 3
+    0.5
+    """
+    w = _spectrum(x)
+    d = len(w)
+    if d < 2:
+        raise ValueError("x: the IsoScore needs rows of at least two dimensions, got 1")
+    delta2 = ((np.sqrt(d) * w / np.linalg.norm(w) - 1) ** 2).sum() / (2 * (d - np.sqrt(d)))
+    return float(((d - delta2 * (d - np.sqrt(d))) ** 2 - d) / (d * (d - 1)))
+
+
+def _spectrum(x):
+    """Eigenvalues of the covariance, scaled to a largest of 1; those that are rounding errors are 0."""
+    x = rows.check(x, "x", least=2)
+    e = np.linalg.eigvalsh(rows.covariance(x, "x")[1])
+    if e[-1] <= rows.nothing(x):
+        raise ValueError("x: all rows are the same, so they spread in no direction")
+    e = e / e[-1]
+    return np.where(e > np.finfo(rows.precision(x)).eps, e, 0)
+
+
+def uniformity(x: ArrayLike, sample: int | None = rows.SAMPLE, seed: int = 0) -> float:
+    """Logarithm of the mean over i != j of exp(-2 |x_i - x_j|^2) (Wang & Isola 2020).
+
+    Compares all rows with all rows, so it takes a seeded sample of at most `sample` rows; None takes all of them.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, d)
+        Unit-norm rows, n >= 2.
+    sample : int or None
+    seed : int
+
+    Returns
+    -------
+    float
+        In [-8, 0]; 0 when all rows are the same, near -4 for uniform rows in many dimensions.
+
+    Examples
+    --------
+    >>> round(uniformity(np.eye(3)), 6)
+    -4.0
+    """
+    x = rows.sample(rows.scan(rows.check(x, "x", least=2), "x"), sample, seed)
+    y = (x - x.mean(0, dtype=float)).astype(float)  # about the mean, distances stay exact in tight cones
+    n = len(y)
+    square = rows.squares(y)
+    total = 0.0
+    for start in range(0, n, 1024):
+        here = np.arange(start, min(start + 1024, n))
+        distance = np.maximum(square[here, None] + square - 2 * y[here] @ y.T, 0)
+        distance[np.arange(len(here)), here] = 0
+        total += float(np.expm1(-2 * distance).sum())
+    return float(np.log1p(total / (n * (n - 1))))
+
+
+MEASURES = (
+    mean_cosine,
+    mean_resultant_length,
+    spherical_variance,
+    vmf_kappa,
+    effective_rank,
+    participation_ratio,
+    iso_score,
+    uniformity,
+)
+
+
+def summary(x: ArrayLike) -> pd.Series:
     """Every measure of the cone, by name; angles as `cone_angle_mean` and `cone_angle_q95`.
 
     Parameters
@@ -211,16 +330,11 @@ def summary(x):
     -------
     pandas.Series
 
-    Raises
-    ------
-    ValueError
-        As the measures.
-
     Examples
     --------
     >>> round(float(summary(np.eye(3))["effective_rank"]), 6)
     2.0
     """
-    measures = (mean_cosine, mean_resultant_length, spherical_variance, vmf_kappa, effective_rank)
-    values = {f.__name__: f(x) for f in (*measures, participation_ratio, iso_score, uniformity)}
-    return pd.Series(values | {f"cone_angle_{k}": v for k, v in cone_angle(x)._asdict().items()})
+    values = {measure.__name__: measure(x) for measure in MEASURES}
+    mean, q95 = cone_angle(x)
+    return pd.Series(values | {"cone_angle_mean": mean, "cone_angle_q95": q95})

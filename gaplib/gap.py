@@ -1,17 +1,20 @@
-"""How far apart the two modalities are: rows of unit norm in, a number out.
+"""The measures of two modalities, how far apart they are and how far they overlap: rows of unit norm in, a number out.
 
 "Paired" measures need row i of `image` to belong to row i of `text`, and refuse unequal row counts; the others do not.
 Every measure refuses, with a ValueError that says which row: arrays that are not of shape (n, d) and floating type,
 unequal widths, too few rows, rows that are not finite, rows that are not of unit norm.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from gaplib import rows
-from gaplib.overlap import frechet_distance, linear_separability, mmd, neighbour_mixing
+
+# scikit-learn is imported where it is used: it takes seconds to open, and most readers of `gap` do without.
 
 __all__ = [
     "alignment",
@@ -29,12 +32,8 @@ __all__ = [
 ]
 
 
-def __dir__():  # what tab completion shows
-    return __all__
-
-
-def gap_vector(image, text):
-    """Displacement from the text centroid to the image centroid, mean(image) - mean(text).
+def gap_vector(image: ArrayLike, text: ArrayLike) -> np.ndarray:
+    """Displacement from the text centroid to the image centroid, mean(image) - mean(text) (Liang et al. 2022).
 
     Parameters
     ----------
@@ -50,10 +49,6 @@ def gap_vector(image, text):
     ValueError
         If the widths differ, a row is not finite or not of unit norm, or an array is empty.
 
-    References
-    ----------
-    Liang et al. 2022.
-
     Examples
     --------
     >>> gap_vector(np.eye(2)[:1], np.eye(2)[1:])
@@ -63,8 +58,8 @@ def gap_vector(image, text):
     return rows.moments(image, "image").mean - rows.moments(text, "text").mean
 
 
-def centroid_distance(image, text):
-    """Length of the gap vector, |mean(image) - mean(text)| (also called L2M).
+def centroid_distance(image: ArrayLike, text: ArrayLike) -> float:
+    """Length of the gap vector, |mean(image) - mean(text)| (L2M; Liang et al. 2022).
 
     Parameters
     ----------
@@ -76,15 +71,6 @@ def centroid_distance(image, text):
     float
         In [0, 2].
 
-    Raises
-    ------
-    ValueError
-        As `gap_vector`.
-
-    References
-    ----------
-    Liang et al. 2022.
-
     Examples
     --------
     >>> centroid_distance(np.eye(2)[:1], np.eye(2)[1:])
@@ -93,8 +79,8 @@ def centroid_distance(image, text):
     return float(np.linalg.norm(gap_vector(image, text)))
 
 
-def paired_distance(image, text):
-    """Mean distance inside the pairs, mean over i of |image_i - text_i| (also called L2I).
+def paired_distance(image: ArrayLike, text: ArrayLike) -> float:
+    """Mean distance inside the pairs, mean over i of |image_i - text_i| (L2I; Schrodi et al. 2025).
 
     Parameters
     ----------
@@ -111,20 +97,16 @@ def paired_distance(image, text):
     ValueError
         As `gap_vector`, and if the row counts differ.
 
-    References
-    ----------
-    Schrodi et al. 2025.
-
     Examples
     --------
     >>> paired_distance(np.eye(2), np.eye(2)[::-1])
     1.4142...
     """
-    return _over_pairs(image, text, lambda i, t: np.sqrt(_square(i - t)))
+    return _over_pairs(image, text, lambda i, t: np.sqrt(rows.squares(i - t)))
 
 
-def paired_cosine(image, text):
-    """Mean cosine of the pairs, mean over i of image_i . text_i.
+def paired_cosine(image: ArrayLike, text: ArrayLike) -> float:
+    """Mean cosine of the pairs, mean over i of image_i . text_i (Wang & Isola 2020).
 
     Parameters
     ----------
@@ -136,15 +118,6 @@ def paired_cosine(image, text):
     float
         In [-1, 1].
 
-    Raises
-    ------
-    ValueError
-        As `paired_distance`.
-
-    References
-    ----------
-    Wang & Isola 2020.
-
     Examples
     --------
     >>> paired_cosine(np.eye(2), np.eye(2))
@@ -153,8 +126,8 @@ def paired_cosine(image, text):
     return _over_pairs(image, text, lambda i, t: np.einsum("ij,ij->i", i, t))
 
 
-def alignment(image, text):
-    """Mean squared distance inside the pairs, mean over i of |image_i - text_i|^2 = 2 - 2 paired cosine.
+def alignment(image: ArrayLike, text: ArrayLike) -> float:
+    """Mean squared distance inside the pairs, |image_i - text_i|^2 = 2 - 2 paired cosine (Wang & Isola 2020).
 
     Parameters
     ----------
@@ -166,34 +139,24 @@ def alignment(image, text):
     float
         In [0, 4]; small is aligned.
 
-    Raises
-    ------
-    ValueError
-        As `paired_distance`.
-
-    References
-    ----------
-    Wang & Isola 2020.
-
     Examples
     --------
     >>> alignment(np.eye(2), np.eye(2)[::-1])
     2.0
     """
-    return _over_pairs(image, text, lambda i, t: _square(i - t))
+    return _over_pairs(image, text, lambda i, t: rows.squares(i - t))
 
 
-def _square(y):
-    return np.einsum("ij,ij->i", y, y)
-
-
-def _over_pairs(image, text, each):
+def _over_pairs(image: ArrayLike, text: ArrayLike, each: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
+    """Mean over the pairs of what `each` gives for blocks of them."""
     image, text = rows.check_pairs(image, text)
-    blocks = zip(rows.blocks(image, "image"), rows.blocks(text, "text"), strict=True)
-    return sum(float(each(i, t).sum(dtype=float)) for i, t in blocks) / len(image)
+    total = 0.0
+    for pair in zip(rows.blocks(image, "image"), rows.blocks(text, "text"), strict=True):
+        total += float(each(*pair).sum(dtype=float))
+    return total / len(image)
 
 
-def relative_gap(image, text):
+def relative_gap(image: ArrayLike, text: ArrayLike) -> float:
     """Relative modality gap, RMG = D / (D + (D_ii + D_tt) / 2), in two passes.
 
     With the distance d = (1 - cosine) / 2, D is the mean over the pairs, and D_ii and D_tt are the means over
@@ -244,7 +207,7 @@ class Recall(NamedTuple):
     text_to_image: float
 
 
-def recall_at_k(image, text, k):
+def recall_at_k(image: ArrayLike, text: ArrayLike, k: int) -> Recall:
     """Recall@k of pair retrieval by cosine, in both directions. Compares all rows with all rows, in chunks.
 
     Parameters
@@ -272,7 +235,8 @@ def recall_at_k(image, text, k):
     """
     image, text = rows.check_pairs(image, text)
     k = rows.check_k(k, len(image), "the number of pairs")
-    image, text = rows.scan(image, "image"), rows.scan(text, "text")
+    rows.scan(image, "image")
+    rows.scan(text, "text")
     return Recall(_recall(image, text, k), _recall(text, image, k))
 
 
@@ -280,17 +244,210 @@ def _recall(query, gallery, k, chunk=1024):
     hits = 0.0
     for start in range(0, len(query), chunk):
         similarity = query[start : start + chunk] @ gallery.T
-        own = similarity[np.arange(len(similarity)), np.arange(start, start + len(similarity))]
-        nearer = (similarity > own[:, None] + TIE).sum(1)
-        tied = (np.abs(similarity - own[:, None]) <= TIE).sum(1)
+        own = similarity.diagonal(start)[:, None]  # row i of these queries is row start + i of the gallery
+        nearer = (similarity > own + TIE).sum(1)
+        tied = (np.abs(similarity - own) <= TIE).sum(1)
         hits += float(np.clip((k - nearer) / tied, 0, 1).sum())
     return hits / len(query)
 
 
-def summary(image, text, k=None, by_lambda=None, gap=None):
-    """Every measure of the gap, by name, as encoded or after lambda shifts.
+def linear_separability(image: ArrayLike, text: ArrayLike, sample: int | None = rows.SAMPLE, seed: int = 0) -> float:
+    """Held-out accuracy of a logistic regression that tells image from text (Shi et al. 2023).
 
-    What compares all rows with all rows, recall included, takes a seeded sample of at most `rows.SAMPLE` pairs.
+    Stratified 5-fold, on a seeded sample of as many rows of each modality, at most `sample` (None: as many as there
+    are), so that chance is 1/2. The regression is scikit-learn's, with its default penalty.
+
+    Parameters
+    ----------
+    image, text : ndarray of shape (n, d)
+        Unit-norm rows, n >= 5; the row counts may differ.
+    sample : int or None
+    seed : int
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 when a plane separates the modalities, 1/2 when they cannot be told apart.
+
+    Raises
+    ------
+    ValueError
+        As `gap_vector`, and if a modality has fewer than five rows.
+
+    Examples
+    --------
+    >>> linear_separability(np.eye(2)[[0] * 9], np.eye(2)[[1] * 9])
+    1.0
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+    image, text = _scanned(image, text, least=5)
+    few = min(len(image), len(text), rows.check_sample(sample, least=5) or len(image))
+    x, side = _together(image, text, few, seed)
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    return float(cross_val_score(LogisticRegression(max_iter=1000), x, side, cv=folds).mean())
+
+
+def neighbour_mixing(
+    image: ArrayLike, text: ArrayLike, k: int = 10, sample: int | None = rows.SAMPLE, seed: int = 0
+) -> float:
+    """Share of cross-modal points among the k nearest neighbours, over its expectation when mixed.
+
+    Compares all rows with all rows, so it takes a seeded sample of at most `sample` rows of each modality (None: all);
+    the sample is pairs when the row counts are equal.
+
+    Parameters
+    ----------
+    image, text : ndarray of shape (n, d)
+        Unit-norm rows; the row counts may differ.
+    k : int
+        Neighbours of each point, itself not counted.
+    sample : int or None
+    seed : int
+
+    Returns
+    -------
+    float
+        0 when no point has a neighbour of the other modality, 1 when they are mixed; more when a row's nearest
+        neighbours are its partners.
+
+    Raises
+    ------
+    ValueError
+        As `gap_vector`, and if k is not an integer between 1 and the number of points less one.
+
+    Examples
+    --------
+    >>> neighbour_mixing(np.eye(2)[[0] * 9], np.eye(2)[[1] * 9], k=3)
+    0.0
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    x, side = _together(*_scanned(image, text), sample, seed)
+    k = rows.check_k(k, len(x) - 1, "the number of points less one")
+    near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(return_distance=False)
+    n = len(side)
+    n_text = side.sum()
+    expected = 2 * n_text * (n - n_text) / (n * (n - 1))
+    return float((side[near] != side[:, None]).mean() / expected)
+
+
+def mmd(image: ArrayLike, text: ArrayLike, sample: int | None = 2000, seed: int = 0) -> float:
+    """Unbiased squared maximum mean discrepancy with a Gaussian kernel (Gretton et al. 2012).
+
+    The kernel is exp(-|x - y|^2 / (2 s^2)), and s the median distance between different points of both modalities
+    together. Compares all rows with all rows, so it takes a seeded sample of at most `sample` rows of each (None: all).
+
+    Parameters
+    ----------
+    image, text : ndarray of shape (n, d)
+        Unit-norm rows, n >= 2; the row counts may differ.
+    sample : int or None
+    seed : int
+
+    Returns
+    -------
+    float
+        Near 0, and as often below it as above, when the modalities are distributed alike; at most 2.
+
+    Raises
+    ------
+    ValueError
+        As `gap_vector`, and if a modality has fewer than two rows, or half of all points coincide.
+
+    Examples
+    --------
+    >>> mmd(np.eye(3)[[0, 0, 1]], np.eye(3)[[2, 2, 1]]) > 0
+    True
+    """
+    from scipy.spatial.distance import squareform
+    from sklearn.metrics import pairwise_distances
+
+    x, side = _together(*_scanned(image, text, least=2), sample, seed)
+    square = pairwise_distances(x, metric="sqeuclidean")
+    scale = np.median(squareform(square, checks=False))
+    if scale <= 0:
+        raise ValueError("image and text: at least half of all distances are 0, so the kernel has no median width")
+    kernel = np.exp(square / (-2 * scale), out=square)
+    n = int((side == 0).sum())  # images come first
+    within = _mean_off_diagonal(kernel[:n, :n]) + _mean_off_diagonal(kernel[n:, n:])
+    return float(within - 2 * kernel[:n, n:].mean())
+
+
+def _mean_off_diagonal(square):
+    n = len(square)
+    return (square.sum() - np.trace(square)) / (n * (n - 1))
+
+
+def frechet_distance(image: ArrayLike, text: ArrayLike) -> float:
+    """Frechet distance of the Gaussians fitted to each modality (Dowson & Landau 1982).
+
+    |dm|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) is the squared 2-Wasserstein distance, and the "FID" when
+    rows are Inception features.
+
+    Parameters
+    ----------
+    image, text : ndarray of shape (n, d)
+        Unit-norm rows, n >= 2; the row counts may differ.
+
+    Returns
+    -------
+    float
+        0 when means and covariances agree; at least the squared centroid distance.
+
+    Raises
+    ------
+    ValueError
+        As `gap_vector`, and if a modality has fewer than two rows.
+
+    Examples
+    --------
+    >>> round(frechet_distance(np.eye(3)[:2], -np.eye(3)[:2]), 6)
+    2.0
+    """
+    image, text = rows.check_two(image, text, least=2)
+    m1, c1 = rows.covariance(image, "image")
+    m2, c2 = rows.covariance(text, "text")
+    e, v = np.linalg.eigh(c1)
+    root = v * np.sqrt(np.maximum(e, 0))  # c1 = root root', so root' c2 root has the eigenvalues of c1 c2
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root.T @ c2 @ root), 0)).sum()
+    apart = m1 - m2
+    return float(apart @ apart + max(np.trace(c1) + np.trace(c2) - 2 * overlap, 0))
+
+
+def _scanned(image, text, least=1):
+    image, text = rows.check_two(image, text, least)
+    rows.scan(image, "image")
+    rows.scan(text, "text")
+    return image, text
+
+
+def _together(image, text, sample, seed):
+    """A sample of both modalities about their common mean, where distances stay exact, and 1 for each text row."""
+    parts = [rows.sample(x, sample, seed).astype(float) for x in (image, text)]
+    x = np.concatenate(parts)
+    return x - x.mean(0), np.repeat([0, 1], [len(part) for part in parts])
+
+
+# What a summary holds, besides `neighbour_mixing` and `recall_at_k`, which need a number of neighbours.
+MEASURES = (
+    centroid_distance,
+    paired_distance,
+    paired_cosine,
+    alignment,
+    relative_gap,
+    linear_separability,
+    mmd,
+    frechet_distance,
+)
+
+
+def summary(image: ArrayLike, text: ArrayLike, k: int | None = None) -> pd.Series:
+    """Every measure of the gap, by name; recalls as `recall_image_to_text` and `recall_text_to_image`.
+
+    What compares all rows with all rows, recall included, takes a seeded sample of at most `rows.SAMPLE` pairs. After
+    lambda shifts: `modulate.by_lambda(image, text, lams, measure=gap.summary)`.
 
     Parameters
     ----------
@@ -298,38 +455,27 @@ def summary(image, text, k=None, by_lambda=None, gap=None):
         Unit-norm rows, paired, n >= 5.
     k : int, optional
         Of `recall_at_k` and `neighbour_mixing`; by default 10, or the number of pairs where there are fewer.
-    by_lambda : sequence of float, optional
-        Lambdas to shift by.
-    gap : ndarray of shape (d,), optional
-        What to shift along, as in `modulate.shift`.
 
     Returns
     -------
-    pandas.Series, or pandas.DataFrame
-        One value a measure; with `by_lambda` one row a lambda.
+    pandas.Series
 
     Raises
     ------
     ValueError
-        As the measures, and as `modulate.shift`.
+        As the measures.
 
     Examples
     --------
     >>> x = np.eye(8)
     >>> summary(x, x, k=1)[["paired_cosine", "recall_image_to_text"]].tolist()
     [1.0, 1.0]
-    >>> summary(x, -x, k=1, by_lambda=[0, 1])["centroid_distance"].round(3).tolist()
-    [0.707, 0.0]
     """
-    if by_lambda is not None:
-        from gaplib.modulate import shift
-
-        table = {lam: summary(*shift(image, text, lam, gap), k) for lam in by_lambda}
-        return pd.DataFrame(table.values(), index=pd.Index(table, name="lam"))
-    measures = (centroid_distance, paired_distance, paired_cosine, alignment, relative_gap, linear_separability)
     image, text = rows.check_pairs(image, text, least=5)
     k = min(10, len(image)) if k is None else k
-    values = {f.__name__: f(image, text) for f in (*measures, mmd, frechet_distance)}
+    values = {measure.__name__: measure(image, text) for measure in MEASURES}
     values["neighbour_mixing"] = neighbour_mixing(image, text, k)
-    recall = recall_at_k(*(rows.sample(x, rows.SAMPLE) for x in (image, text)), k)
-    return pd.Series(values | {f"recall_{way}": value for way, value in recall._asdict().items()})
+    recall = recall_at_k(rows.sample(image, rows.SAMPLE), rows.sample(text, rows.SAMPLE), k)
+    values["recall_image_to_text"] = recall.image_to_text
+    values["recall_text_to_image"] = recall.text_to_image
+    return pd.Series(values)

@@ -1,28 +1,34 @@
-"""Moving the image cloud and the text cloud: the lambda shift, its rivals, and lambda as a scikit-learn transformer.
+"""Moving the image cloud and the text cloud: the lambda shift, its rivals, lambda as a scikit-learn transformer.
 
-Every function takes unit-norm rows and gives unit-norm rows. `gap` or `fit` let the move be fitted on other (training)
-rows than those moved. Bad rows are refused as in `gaplib.gap`.
+Every move takes unit-norm rows and gives unit-norm rows, (n, d); `gap` or `fit` let it be fitted on other (training)
+rows than those moved. `by_lambda` measures what the shift does, at many lambdas. Bad rows are refused as in
+`gaplib.gap`.
 """
 
 import numbers
 import warnings
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gaplib import gap as measures
 from gaplib import rows
 
-__all__ = ["LambdaShift", "centre", "drop_gap_dims", "liang_shift", "realign", "shift", "shifted_norms"]
+__all__ = ["LambdaShift", "by_lambda", "centre", "drop_gap_dims", "liang_shift", "realign", "shift", "shifted_norms"]
+
+LARGEST = 1e6  # of lambda and of the gap's entries: beyond, single precision forgets the rows
+ORIGIN = 1e-6  # nearer to it than rounding can tell
+
+Rows = tuple[np.ndarray, np.ndarray]  # of images and of texts
 
 
-def __dir__():  # what tab completion shows
-    return __all__
-
-
-def shift(image, text, lam, gap=None):
-    """The lambda shift: both clouds moved towards each other, then put back on the unit sphere.
+def shift(image: ArrayLike, text: ArrayLike, lam: float, gap: ArrayLike | None = None) -> Rows:
+    """The lambda shift: both clouds moved towards each other, then put back on the unit sphere (arXiv 2603.17246).
 
     text'  = normalise(text  + (lam / 2) gap)
     image' = normalise(image - (lam / 2) gap),   gap = mean(image) - mean(text)
@@ -36,7 +42,7 @@ def shift(image, text, lam, gap=None):
     image, text : ndarray of shape (n, d)
         Unit-norm rows; the row counts may differ.
     lam : float
-        Any finite number.
+        Any number from -1e6 to 1e6.
     gap : ndarray of shape (d,), optional
         The gap vector to move along, fitted on other (training) rows; by default that of these rows.
 
@@ -48,12 +54,8 @@ def shift(image, text, lam, gap=None):
     Raises
     ------
     ValueError
-        If the widths differ, a row is not finite or not of unit norm, lam or gap is not finite, gap has another width,
-        or a row is moved to the origin.
-
-    References
-    ----------
-    arXiv 2603.17246.
+        If the widths differ, a row is not finite or not of unit norm, lam or gap is not finite or is larger than 1e6,
+        gap has another width, or a row is moved to the origin.
 
     Examples
     --------
@@ -62,12 +64,13 @@ def shift(image, text, lam, gap=None):
     True
     """
     image, text = rows.check_two(image, text)
-    lam, gap = check_lambda(lam), check_gap(gap, image, text)
+    lam = check_lambda(lam)
+    gap = check_gap(gap, image, text)
     return _moved(image, -lam / 2 * gap, "image"), _moved(text, lam / 2 * gap, "text")
 
 
-def liang_shift(image, text, delta, gap=None):
-    """The shift of Liang et al.: as `shift`, but counted in units of length along the gap.
+def liang_shift(image: ArrayLike, text: ArrayLike, delta: float, gap: ArrayLike | None = None) -> Rows:
+    """The shift of Liang et al. 2022: as `shift`, but counted in units of length along the gap.
 
     text'  = normalise(text  + (delta / 2) gap / |gap|)
     image' = normalise(image - (delta / 2) gap / |gap|)
@@ -80,7 +83,7 @@ def liang_shift(image, text, delta, gap=None):
     image, text : ndarray of shape (n, d)
         Unit-norm rows; the row counts may differ.
     delta : float
-        Any finite number.
+        Any number from -1e6 to 1e6.
     gap : ndarray of shape (d,), optional
         As in `shift`.
 
@@ -93,10 +96,6 @@ def liang_shift(image, text, delta, gap=None):
     ValueError
         As `shift`, and if the gap is zero, so that it has no direction.
 
-    References
-    ----------
-    Liang et al. 2022.
-
     Examples
     --------
     >>> image, text = liang_shift(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), delta=2**0.5)
@@ -104,14 +103,16 @@ def liang_shift(image, text, delta, gap=None):
     True
     """
     image, text = rows.check_two(image, text)
-    delta, gap = check_lambda(delta, "delta"), check_gap(gap, image, text)
+    delta = check_lambda(delta, "delta")
+    gap = check_gap(gap, image, text)
     length = np.linalg.norm(gap)
     if length < 1e-12:
         raise ValueError("the centroids coincide, so the gap has no direction to move along")
-    return shift(image, text, delta / float(length), gap)
+    half = delta / 2 * (gap / length)
+    return _moved(image, -half, "image"), _moved(text, half, "text")
 
 
-def centre(image, text, fit=None):
+def centre(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
     """Each modality's own mean taken off, then renormalised (as in GR-CLIP and I0T).
 
     Before renormalising, both centroids are at the origin and their distance is 0; after it, it is small. Unlike
@@ -141,11 +142,13 @@ def centre(image, text, fit=None):
            [ 0., -1.]])
     """
     image, text = rows.check_two(image, text)
-    means = [rows.moments(x, name).mean for x, name in zip(_fit(fit, image, text), ("image", "text"), strict=True)]
-    return _moved(image, -means[0], "image"), _moved(text, -means[1], "text")
+    fit_image, fit_text = _fit(fit, image, text)
+    image_mean = rows.moments(fit_image, "image").mean
+    text_mean = rows.moments(fit_text, "text").mean
+    return _moved(image, -image_mean, "image"), _moved(text, -text_mean, "text")
 
 
-def realign(image, text, fit=None):
+def realign(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
     """ReAlign: texts alone are moved, onto the mean and the spread of the images.
 
     text'  = normalise(s (text - mean_text) + mean_image),   s = sqrt(tr cov_image / tr cov_text)
@@ -178,21 +181,21 @@ def realign(image, text, fit=None):
     """
     image, text = rows.check_two(image, text)
     fit_image, fit_text = _fit(fit, image, text)
-    to, image_spread = rows.moments(fit_image, "image")
-    mean, text_spread = rows.moments(fit_text, "text")
-    if text_spread <= rows.nothing(fit_text):
+    images = rows.moments(fit_image, "image")
+    texts = rows.moments(fit_text, "text")
+    if texts.variance <= rows.nothing(fit_text):
         raise ValueError("text: all rows are the same, so there is no spread to scale")
-    scale = float(np.sqrt(image_spread / text_spread))
+    scale = float(np.sqrt(images.variance / texts.variance))
 
     def first(x):
-        return _moved(x, to - scale * mean, "text", scale)
+        return _moved(x, images.mean - scale * texts.mean, "text", scale)
 
-    again = to - rows.moments(first(fit_text), "text").mean
+    again = images.mean - rows.moments(first(fit_text), "text").mean
     return rows.scan(image, "image"), _moved(first(text), again, "text")
 
 
-def drop_gap_dims(image, text, k, gap=None):
-    """The k dimensions in which the centroids differ most taken out, then renormalised.
+def drop_gap_dims(image: ArrayLike, text: ArrayLike, k: int, gap: ArrayLike | None = None) -> Rows:
+    """The k dimensions in which the centroids differ most taken out, then renormalised (Schrodi et al. 2025).
 
     Before renormalising, the squared centroid distance loses the k largest squared entries of the gap vector; after it,
     the distance may be larger again, since rows that lost much are stretched much.
@@ -216,10 +219,6 @@ def drop_gap_dims(image, text, k, gap=None):
     ValueError
         As `shift`, and if k is not an integer between 1 and d - 1.
 
-    References
-    ----------
-    Schrodi et al. 2025.
-
     Examples
     --------
     >>> drop_gap_dims(np.array([[0.8, 0.6, 0.0]]), np.array([[0.0, 0.6, 0.8]]), k=1)[0].round(3)
@@ -229,10 +228,9 @@ def drop_gap_dims(image, text, k, gap=None):
     gap = check_gap(gap, image, text)
     k = rows.check_k(k, len(gap) - 1, "the width less one")
     keep = np.sort(np.argsort(-np.abs(gap), kind="stable")[k:])
-    none = np.zeros(len(keep))
-    for x, name in ((image, "image"), (text, "text")):
-        rows.scan(x, name)
-    return _onto_sphere(image[:, keep], none, "image"), _onto_sphere(text[:, keep], none, "text")
+    rows.scan(image, "image")
+    rows.scan(text, "text")
+    return _onto_sphere(image[:, keep], "image"), _onto_sphere(text[:, keep], "text")
 
 
 class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -297,46 +295,124 @@ class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 def _normalised(x, name):
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    if not norms.all():
-        raise ValueError(f"{name}: row {int(norms.argmin())} is zero; drop or repair it")
+    unit = rows.normalise(x, name)
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(x, axis=1)
     worst = int(np.abs(norms - 1).argmax())
-    if abs(norms[worst, 0] - 1) > rows.NORM:
+    if abs(norms[worst] - 1) > rows.NORM:
         warnings.warn(
-            f"LambdaShift: {name} row {worst} has norm {norms[worst, 0]:.4g}, not 1; normalised. "
+            f"LambdaShift: {name} row {worst} has norm {norms[worst]:.4g}, not 1; normalised. "
             "Are the columns [image | text | anything else], and is n_dims the width of one embedding?",
             stacklevel=3,
         )
-    return x / norms
+    return unit
 
 
-def check_lambda(lam, name="lambda"):
-    """`lam` as a float, or a ValueError when it is not a finite number."""
-    if isinstance(lam, bool) or not isinstance(lam, numbers.Real) or not np.isfinite(lam):
-        raise ValueError(f"{name} must be a finite number, got {lam!r}")
-    return float(lam)
+def by_lambda(
+    image: ArrayLike,
+    text: ArrayLike,
+    lams: Iterable[float],
+    gap: ArrayLike | None = None,
+    measure: Callable[[np.ndarray, np.ndarray], pd.Series] | None = None,
+) -> pd.DataFrame:
+    """Measures of the gap and of both cones after the lambda shift, at many lambdas.
+
+    Without a `measure`, five are found in closed form, without moving a row: as |x'|^2 = 1 + 2 s x.gap + s^2 |gap|^2,
+    the sum of the moved rows is a product of the rows with 1 / |x'|, and the cosine of a pair is
+    (x.y + s_y x.gap + s_x y.gap + s_x s_y |gap|^2) / (|x'| |y'|). One pass over the rows serves all lambdas.
+
+    Parameters
+    ----------
+    image, text : ndarray of shape (n, d)
+        Unit-norm rows, paired, n >= 2.
+    lams : sequence of float
+        At least one.
+    gap : ndarray of shape (d,), optional
+        As in `shift`.
+    measure : callable, optional
+        Of the moved images and texts, such as `gap.summary`; gives values by name, a row of the table.
+
+    Returns
+    -------
+    DataFrame
+        One row a lambda: centroid_distance, mean_cosine_image, mean_cosine_text, paired_cosine, relative_gap (NaN where
+        all rows are one point); or what `measure` gives.
+
+    Raises
+    ------
+    ValueError
+        As `shift`, and if the rows are not pairs or there is no lambda.
+
+    Examples
+    --------
+    >>> x = np.eye(8)
+    >>> by_lambda(x, -x, [0, 1])["centroid_distance"].round(3).tolist()
+    [0.707, 0.0]
+    >>> by_lambda(x, -x, [0, 1], measure=measures.summary).shape
+    (2, 11)
+    """
+    image, text = rows.check_pairs(image, text, least=2)
+    lams = check_lambdas(lams)
+    gap = check_gap(gap, image, text)
+    if measure is None:
+        table = _closed_form(image, text, lams, gap)
+    else:
+        table = pd.DataFrame([measure(*shift(image, text, lam, gap)) for lam in lams])
+    return table.set_axis(pd.Index(lams, name="lam"))
 
 
-def check_gap(gap, image, text):
-    """`gap` as a finite vector as wide as the rows; that of `image` and `text` when it is None."""
-    if gap is None:
-        return measures.gap_vector(image, text)
-    gap = np.asarray(gap, float)
-    if gap.shape != (image.shape[1],) or not np.isfinite(gap).all():
-        raise ValueError(f"gap must be a finite vector of length {image.shape[1]}, got shape {gap.shape}")
-    return gap
+class _Side(NamedTuple):
+    """Rows of one modality and what brings them to every lambda: x' = (x + step gap) / norm."""
+
+    x: np.ndarray  # (n, d)
+    steps: np.ndarray  # (lambdas,)
+    factors: np.ndarray  # 1 / norm, (n, lambdas)
+    gap: np.ndarray  # (d,)
+
+    def sum(self):
+        """Sum of the moved rows at every lambda, (lambdas, d)."""
+        return self.factors.T @ self.x + np.outer(self.steps * self.factors.sum(0), self.gap)
+
+    def cosines(self, other):
+        """Cosine of every pair at every lambda, (n, lambdas)."""
+        as_encoded = np.einsum("ij,ij->i", self.x, other.x)[:, None]
+        along = other.steps * (self.x @ self.gap)[:, None] + self.steps * (other.x @ self.gap)[:, None]
+        product = as_encoded + along + self.steps * other.steps * (self.gap @ self.gap)
+        return product * self.factors * other.factors
 
 
-def _fit(fit, image, text):
-    """`fit` checked to be as wide as the rows; the rows themselves when it is None."""
-    if fit is None:
-        return image, text
-    fit = rows.check_two(*fit)
-    rows.check_two(fit[0], image)
-    return fit
+def _side(x, steps, gap, name, first):
+    x = x.astype(float)
+    norms = shifted_norms(x, steps, gap)
+    _refuse_origin(norms.min(1), name, first)
+    return _Side(x, steps, 1 / norms, gap)
 
 
-def shifted_norms(x, steps, gap):
+def _closed_form(image, text, lams, gap):
+    half = np.array(lams) / 2
+    image_sum = np.zeros((len(lams), len(gap)))
+    text_sum = np.zeros((len(lams), len(gap)))
+    cosine = np.zeros(len(lams))
+    start = 0
+    for image_block, text_block in zip(rows.blocks(image, "image"), rows.blocks(text, "text"), strict=True):
+        images = _side(image_block, -half, gap, "image", start)
+        texts = _side(text_block, half, gap, "text", start)
+        image_sum += images.sum()
+        text_sum += texts.sum()
+        cosine += images.cosines(texts).sum(0)
+        start += len(image_block)
+    n = len(image)
+    table = pd.DataFrame({"centroid_distance": np.linalg.norm(image_sum - text_sum, axis=1) / n})
+    table["mean_cosine_image"] = (rows.squares(image_sum) - n) / (n * (n - 1))
+    table["mean_cosine_text"] = (rows.squares(text_sum) - n) / (n * (n - 1))
+    table["paired_cosine"] = cosine / n
+    between = (1 - table["paired_cosine"]) / 2
+    within = (2 - table["mean_cosine_image"] - table["mean_cosine_text"]) / 4
+    table["relative_gap"] = between / (between + within)
+    return table
+
+
+def shifted_norms(x: np.ndarray, steps: np.ndarray, gap: np.ndarray) -> np.ndarray:
     """Norms that rows would have after `x + step * gap`, for many steps at once and without moving anything.
 
     |x'|^2 = 1 + 2 step x.gap + step^2 |gap|^2 for unit-norm x. With it, a linear score of a moved and renormalised
@@ -364,18 +440,68 @@ def shifted_norms(x, steps, gap):
     return np.sqrt(np.maximum(1 + 2 * steps * along + steps**2 * (gap @ gap), 0))
 
 
+def check_lambda(lam: float, name: str = "lambda") -> float:
+    """`lam` as a float, or a ValueError when it is not a finite number that leaves something of the rows."""
+    if isinstance(lam, bool) or not isinstance(lam, numbers.Real) or not abs(lam) <= LARGEST:  # nan is refused, too
+        raise ValueError(f"{name} must be a finite number from {-LARGEST:g} to {LARGEST:g}, got {lam!r}")
+    return float(lam)
+
+
+def check_lambdas(lams: Iterable[float]) -> list[float]:
+    """`lams` as a list of floats, at least one."""
+    if isinstance(lams, str) or not np.iterable(lams):
+        raise ValueError(f"lambdas must be a sequence of numbers, got {lams!r}")
+    lams = [check_lambda(lam) for lam in lams]
+    if not lams:
+        raise ValueError("at least one lambda is needed, got none")
+    return lams
+
+
+def check_gap(gap: ArrayLike | None, image: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """`gap` as a finite vector as wide as the rows; that of `image` and `text` when it is None."""
+    if gap is None:
+        return measures.gap_vector(image, text)
+    gap = rows.as_array(gap, "gap")
+    width = image.shape[1]
+    if gap.shape != (width,) or gap.dtype.kind not in "fiu" or not (np.abs(gap) <= LARGEST).all():
+        raise ValueError(
+            f"gap must be a finite vector of length {width}, of numbers from {-LARGEST:g} to {LARGEST:g}, "
+            f"got {gap.dtype} of shape {gap.shape}"
+        )
+    return gap.astype(float)
+
+
+def _fit(fit, image, text):
+    """`fit` checked to be as wide as the rows; the rows themselves when it is None."""
+    if fit is None:
+        return image, text
+    try:
+        fit_image, fit_text = fit
+    except (TypeError, ValueError) as error:
+        raise ValueError("fit must be two arrays, (image, text), to fit the move on") from error
+    fit_image, fit_text = rows.check_two(fit_image, fit_text)
+    rows.check_two(fit_image, image)
+    return fit_image, fit_text
+
+
 def _moved(x, by, name, scale=1):
     """normalise(scale x + by), in blocks."""
-    out, start = np.empty(x.shape, np.result_type(x, np.float32)), 0
+    out = np.empty(x.shape, rows.precision(x))
+    start = 0
     for block in rows.blocks(x, name):
-        out[start : start + len(block)] = _onto_sphere(block, by, name, scale, start)
-        start += len(block)
+        stop = start + len(block)
+        out[start:stop] = _onto_sphere(scale * block + by.astype(block.dtype), name, start)
+        start = stop
     return out
 
 
-def _onto_sphere(x, by, name, scale=1, start=0):
-    moved = scale * x + by.astype(x.dtype)
-    norms = np.linalg.norm(moved, axis=1, keepdims=True)
-    if (norms < 1e-6).any():  # nearer than rounding can tell from the origin
-        raise ValueError(f"{name}: row {start + int(norms.argmin())} is moved to the origin and has no direction there")
-    return moved / norms
+def _onto_sphere(moved, name, first=0):
+    norms = np.linalg.norm(moved, axis=1)
+    _refuse_origin(norms, name, first)
+    return moved / norms[:, None]
+
+
+def _refuse_origin(norms, name, first):
+    nearest = int(norms.argmin())
+    if norms[nearest] < ORIGIN:
+        raise ValueError(f"{name}: row {first + nearest} is moved to the origin and has no direction there")

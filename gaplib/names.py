@@ -1,10 +1,12 @@
-"""Finding a thing by its name, with an error that helps when there is none."""
+"""Names: found with an error that helps when there is none, refused where they would leave their folder."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+LONGEST = 150  # bytes of a name; file systems end at 255, and suffixes are added
 
 
 def pick(choices: Iterable, name: str, kind: str) -> Any:
@@ -55,3 +57,31 @@ def extra(module: str, name: str) -> ModuleType:
         if error.name != module.partition(".")[0]:
             raise
         raise ImportError(f'this needs {error.name!r}: pip install "gaplib[{name}]"') from error
+
+
+def plain(name: str, kind: str) -> str:
+    r"""A name that a folder or file may have, or a ValueError: so that nothing is read or written outside its place.
+
+    Parameters
+    ----------
+    name : str
+    kind : str
+        What to call it in the error.
+
+    Examples
+    --------
+    >>> plain("phantom-cxr-500", "dataset")
+    'phantom-cxr-500'
+    >>> plain("../secret", "dataset")
+    Traceback (most recent call last):
+    ...
+    ValueError: '../secret' is no name of a dataset: give a plain name for a folder, without / and \, not empty, . or ..
+    """
+    usable = isinstance(name, str) and name.isprintable() and name == name.strip() and len(name.encode()) <= LONGEST
+    if not usable or name in ("", ".", "..") or "/" in name or "\\" in name:
+        shown = repr(name) if len(repr(name)) < LONGEST else f"{repr(name)[:60]}..."
+        what = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+        raise ValueError(
+            f"{shown} is no name of {what}: give a plain name for a folder, without / and \\, not empty, . or .."
+        )
+    return name

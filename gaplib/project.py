@@ -1,17 +1,19 @@
 """Low-dimensional views in which both modalities share one map."""
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from gaplib import rows
-from gaplib.modulate import shift
+from gaplib import names, rows
+from gaplib.modulate import check_gap, check_lambdas, shift
 
 # Points whose shadow on the view is shorter than this have no direction in it.
 SHORT = 1e-9
 
 
-def shared_pca(image, text, n_components=3):
+def shared_pca(image: ArrayLike, text: ArrayLike, n_components: int = 3) -> np.ndarray:
     """Directions of greatest variance of both clouds together, not centred away from the origin.
 
     The sphere's centre must stay where it is for cones to look like cones, so rows are projected without centring:
@@ -21,6 +23,7 @@ def shared_pca(image, text, n_components=3):
     ----------
     image, text : ndarray of shape (n, d)
     n_components : int
+        At most d.
 
     Returns
     -------
@@ -33,14 +36,19 @@ def shared_pca(image, text, n_components=3):
     (2, 3)
     """
     image, text = rows.check_two(image, text)
-    products = sum(block.T @ block for x, name in ((image, "image"), (text, "text")) for block in rows.blocks(x, name))
+    n_components = rows.check_k(n_components, image.shape[1], "the width", "n_components")
+    products = _products(image, "image") + _products(text, "text")
     _, axes = np.linalg.eigh(products.astype(float))
     axes = axes[:, ::-1][:, :n_components].T
     peaks = axes[np.arange(len(axes)), np.abs(axes).argmax(1)]
     return axes * np.sign(peaks)[:, None]
 
 
-def to_sphere(x, axes):
+def _products(x, name):
+    return sum(block.T @ block for block in rows.blocks(x, name))
+
+
+def to_sphere(x: ArrayLike, axes: np.ndarray) -> np.ndarray:
     """Rows seen along `axes` and put back on the unit sphere, (n, 3): directions, not distances, are kept.
 
     Examples
@@ -48,11 +56,11 @@ def to_sphere(x, axes):
     >>> to_sphere(np.array([[0.0, 2.0, 0.0]]), np.eye(3))
     array([[0., 1., 0.]])
     """
-    seen = np.asarray(x, float) @ axes.T
+    seen = rows.as_array(x, "x").astype(float) @ axes.T
     return seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), SHORT)
 
 
-def geodesic(start, end, n=24):
+def geodesic(start: np.ndarray, end: np.ndarray, n: int = 24) -> np.ndarray:
     """Points of the shorter great-circle arcs between unit rows, by spherical linear interpolation.
 
     Parameters
@@ -73,16 +81,17 @@ def geodesic(start, end, n=24):
             [0.   , 1.   , 0.   ]]])
     """
     angle = np.arccos(np.clip(np.einsum("ij,ij->i", start, end), -1, 1))[:, None, None]
-    t, sine = np.linspace(0, 1, n)[:, None], np.sin(angle)
-    arcs = np.where(
-        sine < 1e-6,  # the points coincide, and the straight line is the arc
-        (1 - t) * start[:, None] + t * end[:, None],
-        (np.sin((1 - t) * angle) * start[:, None] + np.sin(t * angle) * end[:, None]) / np.maximum(sine, 1e-12),
-    )
+    t = np.linspace(0, 1, n)[:, None]
+    sine = np.sin(angle)
+    line = (1 - t) * start[:, None] + t * end[:, None]
+    arc = np.sin((1 - t) * angle) * start[:, None] + np.sin(t * angle) * end[:, None]
+    arcs = np.where(sine < 1e-6, line, arc / np.maximum(sine, 1e-12))  # where points coincide, the line is the arc
     return arcs / np.linalg.norm(arcs, axis=2, keepdims=True)
 
 
-def umap(image, text, seed=42, n_neighbors=15, min_dist=0.1):
+def umap(
+    image: ArrayLike, text: ArrayLike, seed: int = 42, n_neighbors: int = 15, min_dist: float = 0.1
+) -> tuple[np.ndarray, np.ndarray]:
     """One seeded two-dimensional UMAP of both modalities (McInnes et al. 2018), started from PCA.
 
     Coordinates differ between machines and versions even with a seed; read neighbourhoods, not distances.
@@ -101,9 +110,10 @@ def umap(image, text, seed=42, n_neighbors=15, min_dist=0.1):
         Image and text coordinates, (n, 2) each.
     """
     from sklearn.decomposition import PCA
-    from umap import UMAP
 
-    image, text = rows.check_two(image, text)
+    UMAP = names.extra("umap", "notebooks").UMAP
+    image, text = rows.check_two(image, text, least=2)
+    seed = rows.check_seed(seed)
     both = np.concatenate([rows.scan(image, "image"), rows.scan(text, "text")])
     start = PCA(2, random_state=seed).fit_transform(both)
     reducer = UMAP(
@@ -114,7 +124,15 @@ def umap(image, text, seed=42, n_neighbors=15, min_dist=0.1):
     return view[: len(image)], view[len(image) :]
 
 
-def umap_by_lambda(image, text, lams, gap=None, seed=42, n_neighbors=15, min_dist=0.1):
+def umap_by_lambda(
+    image: ArrayLike,
+    text: ArrayLike,
+    lams: Iterable[float],
+    gap: ArrayLike | None = None,
+    seed: int = 42,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+) -> tuple[list[float], np.ndarray]:
     """One seeded two-dimensional UMAP of both modalities at many lambdas, so that what moves is the data.
 
     An aligned fit: every lambda has its own neighbourhoods, all are laid out together, and each row is held, gently,
@@ -143,12 +161,13 @@ def umap_by_lambda(image, text, lams, gap=None, seed=42, n_neighbors=15, min_dis
     ValueError
         If the rows are not pairs, are no more than the neighbours, or the lambdas do not rise.
     """
-    from umap import AlignedUMAP
-
+    AlignedUMAP = names.extra("umap", "notebooks").AlignedUMAP
     image, text = rows.check_pairs(image, text, least=1 + n_neighbors)
-    lams = [float(lam) for lam in lams]
+    seed = rows.check_seed(seed)
+    lams = check_lambdas(lams)
     if len(lams) < 2 or (np.diff(lams) <= 0).any():
         raise ValueError(f"lambdas must be at least two, in rising order, got {lams}")
+    gap = check_gap(gap, image, text)
     moved = [np.concatenate(shift(image, text, lam, gap)) for lam in lams]
     # A firmer hold (1e-2 over three lambdas, umap-learn's) leaves the islands where they are, whatever lambda does.
     reducer = AlignedUMAP(

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import sphere
+from made import sphere, unit
 from scipy.stats import special_ortho_group
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -13,17 +14,13 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gaplib import gap, modulate
+from gaplib import cone, gap, modulate
 
 
 @pytest.fixture
 def clouds():
     rng = np.random.default_rng(0)
     return sphere(rng, 40, 6, 0.8), sphere(rng, 30, 6, -0.5)
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 # The moves
@@ -106,6 +103,53 @@ def test_moves_turn_with_the_rows_and_do_not_mind_which_modality_is_which(seed, 
             np.testing.assert_allclose(one @ turn, other, atol=1e-9)
 
 
+@pytest.mark.parametrize("lam", [1e6, -1e6])
+def test_the_largest_lambda_leaves_rows_of_unit_norm(clouds, lam):
+    for move in (modulate.shift, modulate.liang_shift):
+        for x in move(*clouds, lam):
+            np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1, rtol=1e-6)
+    assert np.isfinite(modulate.by_lambda(clouds[0][:30], clouds[1], [lam])).all(axis=None)
+
+
+def test_liang_shift_moves_along_a_gap_however_narrow():
+    image = np.eye(3)[[0, 0]]
+    text = unit(image + [0, 1e-9, 0])
+    for one, sign in zip(modulate.liang_shift(image, text, 0.5), (1, -1), strict=True):
+        np.testing.assert_allclose(one, unit(image + sign * np.array([0, 0.25, 0])), atol=1e-6)
+
+
+@pytest.mark.parametrize("form", [np.ndarray.tolist, pd.Series, torch.from_numpy])
+def test_a_gap_comes_in_any_form(clouds, form):
+    vector = gap.gap_vector(*clouds)
+    for one, other in zip(modulate.shift(*clouds, 0.5, form(vector)), modulate.shift(*clouds, 0.5), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# Measures by lambda
+
+
+@pytest.mark.parametrize(("n", "d", "dtype"), [(2, 3, "f8"), (300, 24, "f4"), (3000, 512, "f4"), (300, 24, "f2")])
+def test_the_closed_form_by_lambda_is_what_the_measures_say_of_moved_rows(n, d, dtype):
+    rng = np.random.default_rng(n)
+    image, text = (sphere(rng, n, d, mean).astype(dtype) for mean in rng.normal(size=(2, d)) / np.sqrt(d))
+    lams = rng.uniform(-0.5, 1.5, 5)
+
+    def measure(image, text):
+        return {
+            "centroid_distance": gap.centroid_distance(image, text),
+            "mean_cosine_image": cone.mean_cosine(image),
+            "mean_cosine_text": cone.mean_cosine(text),
+            "paired_cosine": gap.paired_cosine(image, text),
+            "relative_gap": gap.relative_gap(image, text),
+        }
+
+    for vector in (None, gap.gap_vector(image[: n // 2], text[: n // 2])):
+        table = modulate.by_lambda(image, text, lams, vector)
+        moved = modulate.by_lambda(image, text, lams, vector, measure=measure)
+        pd.testing.assert_frame_equal(table, moved, rtol=0, atol=5e-4 if dtype == "f2" else 1e-6)
+    assert table.index.name == "lam" and list(table.index) == list(lams)
+
+
 # The transformer
 
 
@@ -160,12 +204,14 @@ def test_lambda_is_chosen_without_a_held_out_row_touching_the_gap(columns):
 # Bad input: one clear message each
 
 
-@pytest.mark.parametrize("lam", [np.nan, np.inf, "0.5", None, [0.1], True])
+@pytest.mark.parametrize("lam", [np.nan, np.inf, 1e30, -1e30, 1e7, "0.5", None, [0.1], True])
 def test_refuses_a_lambda_that_is_not_a_finite_number(clouds, columns, lam):
     with pytest.raises(ValueError, match="lambda must be a finite number"):
         modulate.shift(*clouds, lam)
     with pytest.raises(ValueError, match="delta must be a finite number"):
         modulate.liang_shift(*clouds, lam)
+    with pytest.raises(ValueError, match="lambda must be a finite number"):
+        modulate.by_lambda(clouds[0][:30], clouds[1], [0, lam])
     with pytest.raises(ValueError, match="lambda must be a finite number"):
         modulate.LambdaShift(lam=lam, n_dims=6).fit(columns[0])
 
@@ -177,6 +223,14 @@ def test_refuses_what_cannot_be_moved(clouds, columns):
     for call, message in [
         (lambda: modulate.shift(image, text, 0.5, gap=np.ones(5)), "finite vector of length 6"),
         (lambda: modulate.shift(image, text, 0.5, gap=[np.nan] * 6), "finite vector of length 6"),
+        (lambda: modulate.shift(image, text, 0.5, gap=np.full(6, 1e300)), "numbers from -1e\\+06 to 1e\\+06"),
+        (lambda: modulate.shift(image, text, 0.5, gap=["a"] * 6), "finite vector of length 6, .* got <U1"),
+        (lambda: modulate.centre(image, text, fit=image), "fit must be two arrays"),
+        (lambda: modulate.centre(image, text, fit=3), "fit must be two arrays"),
+        (lambda: modulate.by_lambda(image[:30], text, []), "at least one lambda is needed"),
+        (lambda: modulate.by_lambda(image[:30], text, 0.5), "lambdas must be a sequence of numbers, got 0.5"),
+        (lambda: modulate.by_lambda(image, text, [0]), "paired rows needed"),
+        (lambda: modulate.by_lambda(np.eye(3), np.eye(3), [1], gap=-2 * np.eye(3)[1]), "text: row 1 is moved to the o"),
         (lambda: modulate.shift(2 * image, text, 0.5), "image: row . has norm 2, not 1"),
         (lambda: modulate.shift(*opposite, 1), "image: row 0 is moved to the origin"),
         (lambda: modulate.centre(same, same), "image: row 0 is moved to the origin"),

@@ -63,7 +63,7 @@ def training_pairs(data, seed=1, n=20_000):
         table = pd.read_parquet(paths.PAIRS / "drawings.parquet")
         held_out = table[table["split"] == "val"].sample(CANDIDATES, random_state=0)
         return table[table["split"] == "train"], held_out
-    tables = [cxr.load(n=n, seed=seed).pairs, derm.load(n=n, seed=seed, bare=0).pairs]
+    tables = [cxr.phantom_cxr(n=n, seed=seed).pairs, derm.phantom_derm(n=n, seed=seed, bare=0).pairs]
     held_out = [t[t["split"] == "val"].sample(CANDIDATES // 2, random_state=0) for t in tables]
     return pd.concat([t[t["split"] != "val"] for t in tables]), pd.concat(held_out)
 
@@ -95,7 +95,8 @@ def augment(pixels, generator):
         [[0.17], [0.15], [0.08], [0.08]]
     )
     mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
-    cos, sin = torch.cos(turn) * (1 + zoom), torch.sin(turn) * (1 + zoom)
+    cos = torch.cos(turn) * (1 + zoom)
+    sin = torch.sin(turn) * (1 + zoom)
     theta = torch.stack([torch.stack([cos * mirror, -sin, dx], 1), torch.stack([sin * mirror, cos, dy], 1)], 1)
     grid = F.affine_grid(theta.to(pixels.device), list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
@@ -128,14 +129,15 @@ def measure(encoder, pixels, tokens, loss):
 def train(name, steps=None, device="auto"):
     """Train one mini encoder and write its folder under `data/encoders/`; returns its curve (DataFrame)."""
     recipe = pick(RECIPES, name, "mini encoder")
-    steps, source, final = steps or recipe.steps, encoders.REGISTRY[name], paths.ENCODERS / name
+    steps = steps or recipe.steps
+    final = paths.ENCODERS / name
     torch.set_num_threads(1)  # the same sums in the same order for any number of cores; `make -j2` trains two at once
     torch.manual_seed(recipe.seed)
     fit, held_out = training_pairs(recipe.data)
     # Everything is made beside its place and moved there at the end: an interrupted training changes nothing.
     folder = final.with_name(f".{name}.part")
     shutil.rmtree(folder, ignore_errors=True)
-    build(name, list(fit["text"]), source.context, folder, final)
+    build(name, list(fit["text"]), encoders.REGISTRY[name].context, folder, final)
     encoder = encoders.load(f"local:{folder}", device, "float32")
     curve = _optimise(name, encoder, recipe, steps, fit, held_out)
     weights = next(folder.glob("*.safetensors"))
@@ -188,43 +190,67 @@ cannot be had. For method and teaching: it knows nothing of the world, and the m
 
 
 def _optimise(name, encoder, recipe, steps, fit, held_out):
+    """Train the encoder's model in place; returns its curve."""
     model = encoder.model.requires_grad_(True).train()
-    device = next(model.parameters()).device
-    rng, generator = np.random.default_rng(recipe.seed), torch.Generator().manual_seed(recipe.seed)
-    pixels, val_pixels = (_pixels(encoder, table["image"]) for table in (fit, held_out))
-    texts, val_tokens = fit["text"].to_numpy(), encoder.tokens(list(held_out["text"])).to(device)
-    scale, bias = model.logit_scale, getattr(model, "logit_bias", None)
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
-        recipe.lr,
-        (0.9, 0.98),
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, steps + 1, pct_start=0.1)
-    curve, order, every = [], np.empty(0, int), max(steps // 25, 1)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    pixels = _pixels(encoder, fit["image"])
+    val_pixels = _pixels(encoder, held_out["image"])
+    val_tokens = encoder.tokens(list(held_out["text"])).to(encoder.device)
+    optimiser, schedule = _optimiser(model, recipe, steps)
+    curve = []
+    batches = _batches(fit["text"].to_numpy(), recipe, np.random.default_rng(recipe.seed))
     for step in (bar := tqdm(range(steps + 1), desc=name)):
-        if len(order) < recipe.batch:
-            order = np.concatenate([order, rng.permutation(len(texts))])
-        rows, order = order[: recipe.batch], order[recipe.batch :]
-        batch, words = pixels[rows].to(device).float(), list(texts[rows])
+        rows, words = next(batches)
+        batch = pixels[rows].to(encoder.device).float()
         if recipe.augment:
-            batch, words = augment(batch, generator), drop_words(words, rng)
-        tokens = encoder.tokens(words).to(device)
-        image, text = (F.normalize(t, dim=1) for t in (encoder.image_tower(batch), encoder.text_tower(tokens)))
-        loss = contrastive_loss(image, text, scale.clamp(max=np.log(100)).exp(), bias, recipe.loss)
-        if step % every == 0 or step == steps:
+            batch = augment(batch, generator)
+        loss = _loss(encoder, batch, encoder.tokens(words).to(encoder.device), recipe.loss)
+        if step % max(steps // 25, 1) == 0 or step == steps:
             model.eval()
-            curve.append({"step": step} | measure(encoder, val_pixels.to(device).float(), val_tokens, loss.item()))
-            bar.set_postfix(loss=f"{loss.item():.3f}", recall=f"{curve[-1]['recall_at_10']:.3f}")
+            here = measure(encoder, val_pixels.to(encoder.device).float(), val_tokens, loss.item())
+            curve.append({"step": step} | here)
+            bar.set_postfix(loss=f"{loss.item():.3f}", recall=f"{here['recall_at_10']:.3f}")
             model.train()
         if step < steps:
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
+            _step(model, loss, optimiser, schedule)
     return pd.DataFrame(curve)
+
+
+def _step(model, loss, optimiser, schedule):
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    schedule.step()
+
+
+def _optimiser(model, recipe, steps):
+    """AdamW that lets only matrices decay, and its learning rate's one cycle."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, recipe.lr, (0.9, 0.98))
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, steps + 1, pct_start=0.1)
+
+
+def _batches(texts, recipe, rng):
+    """Rows and texts of one batch after the other, without end: all pairs in a random order, then in another."""
+    order = np.empty(0, int)
+    while True:
+        if len(order) < recipe.batch:
+            order = np.concatenate([order, rng.permutation(len(texts))])
+        rows = order[: recipe.batch]
+        order = order[recipe.batch :]
+        words = list(texts[rows])
+        yield rows, drop_words(words, rng) if recipe.augment else words
+
+
+def _loss(encoder, pixels, tokens, kind):
+    model = encoder.model
+    image = F.normalize(encoder.image_tower(pixels), dim=1)
+    text = F.normalize(encoder.text_tower(tokens), dim=1)
+    scale = model.logit_scale.clamp(max=np.log(100)).exp()
+    return contrastive_loss(image, text, scale, getattr(model, "logit_bias", None), kind)
 
 
 def _pixels(encoder, images):

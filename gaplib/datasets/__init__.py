@@ -1,41 +1,51 @@
 """Datasets by name: each module turns its files into one pair table.
 
-A new dataset is one module with a `load` that returns a `pairs.Dataset`, and one line in `REGISTRY`.
+A new dataset is one module with a function of its name that returns a `pairs.Dataset`, and one line in `REGISTRY`.
 """
 
-import inspect
+import hashlib
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 
-from gaplib.datasets import embedded, own
-from gaplib.datasets.pairs import sample, sampled_name, validate
-from gaplib.datasets.paper import brset, coco_qa, daquar, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
-from gaplib.datasets.paper.downloaded import variant
-from gaplib.datasets.phantoms import cxr, derm
-from gaplib.names import pick
+from gaplib.datasets import own
+from gaplib.datasets.embedded import clipart
+from gaplib.datasets.pairs import Dataset, sample, sampled_name, validate
+from gaplib.datasets.paper.brset import brset
+from gaplib.datasets.paper.coco_qa import coco_qa
+from gaplib.datasets.paper.daquar import daquar
+from gaplib.datasets.paper.fakeddit import fakeddit
+from gaplib.datasets.paper.ham10000 import ham10000
+from gaplib.datasets.paper.mbrset import mbrset
+from gaplib.datasets.paper.mimic_cxr import mimic_cxr
+from gaplib.datasets.paper.recipes5k import recipes5k
+from gaplib.datasets.phantoms.cxr import phantom_cxr
+from gaplib.datasets.phantoms.derm import phantom_derm
+from gaplib.datasets.shown import shown
+from gaplib.names import pick, plain
 
-__all__ = ["REGISTRY", "load", "stored_name"]
-
-
-def __dir__():  # what tab completion shows
-    return __all__
-
+__all__ = ["REGISTRY", "identity", "load", "stored_name"]
 
 REGISTRY = {
-    "clipart": embedded.load,
-    "phantom-cxr": cxr.load,
-    "phantom-derm": derm.load,
-    "mimic-cxr": mimic_cxr.load,
-    "ham10000": ham10000.load,
-    "brset": brset.load,
-    "mbrset": mbrset.load,
-    "daquar": daquar.load,
-    "coco-qa": coco_qa.load,
-    "fakeddit": fakeddit.load,
-    "recipes5k": recipes5k.load,
+    "clipart": clipart,
+    "phantom-cxr": phantom_cxr,
+    "phantom-derm": phantom_derm,
+    "mimic-cxr": mimic_cxr,
+    "ham10000": ham10000,
+    "brset": brset,
+    "mbrset": mbrset,
+    "daquar": daquar,
+    "coco-qa": coco_qa,
+    "fakeddit": fakeddit,
+    "recipes5k": recipes5k,
 }
-OWN = {"csv": own.load, "disk": own.load_stored}
+GENERATED = ("phantom-cxr", "phantom-derm")
+OWN = {"csv": own.from_csv, "disk": own.from_disk}
+CHOICES = {"text": ("clean", "published"), "split": ("group", "published")}  # the first is the default
+OFFERED = {"ham10000": ("text", "split"), "brset": ("split",), "mbrset": ("split",), "daquar": ("text",)}
 
 
-def load(name, n_pairs=None):
+def load(name: str, n_pairs: int | None = None) -> Dataset:
     """Load a dataset: its validated pair table and its description.
 
     Parameters
@@ -43,7 +53,8 @@ def load(name, n_pairs=None):
     name : str
         One of `REGISTRY`; where a dataset has the choice, `NAME:published` takes its text and split as published,
         `NAME:text=published` or `NAME:split=published` only one of them. Or your own pairs: `csv:PATH`, or `disk:PATH`
-        for a folder that the library `datasets` saved (see `gaplib.datasets.own`).
+        for a folder that the library `datasets` saved (see `gaplib.datasets.own`). They go by the name of the file;
+        `csv:PATH as NAME` gives them another.
     n_pairs : int, optional
         Keep about so many pairs: a seeded sample of whole groups.
 
@@ -65,42 +76,115 @@ def load(name, n_pairs=None):
     >>> about.domain, about.task
     ('natural', 'multiclass')
     """
-    kind, _, rest = str(name).partition(":")
-    if kind in OWN and rest:
-        dataset = OWN[kind](rest)
+    kind, rest = _parts(name)
+    if kind not in OWN and kind not in REGISTRY:
+        raise _unknown(name, kind)
+    called = stored_name(name)
+    if kind in OWN:
+        path, _ = _path_and_name(rest)
+        dataset = validate(*OWN[kind](path, called))
+        own.claim(called, path)
     else:
-        dataset = pick(REGISTRY, kind, "dataset")(**_choices(kind, rest))
-    return sample(validate(*dataset), n_pairs)
+        pairs, about = REGISTRY[kind](**_choices(kind, rest))
+        dataset = validate(pairs, replace(about, name=called))
+    return sample(dataset, n_pairs)
 
 
-def stored_name(name, n_pairs=None):
+def stored_name(name: str, n_pairs: int | None = None) -> str:
     """The name that a dataset's features and results go by.
+
+    Raises
+    ------
+    ValueError
+        If it is no plain name: one that leads elsewhere.
 
     Examples
     --------
     >>> stored_name("clipart", 500), stored_name("ham10000:text=published"), stored_name("coco-qa:published")
     ('clipart-500', 'ham10000-text-published', 'coco-qa')
     """
-    kind, _, rest = name.partition(":")
-    if kind in OWN and rest:
-        return sampled_name(own.name(rest), n_pairs)
-    return sampled_name(variant(kind, **(_offered(kind) | _choices(kind, rest))), n_pairs)
+    kind, rest = _parts(name)
+    if kind in OWN:
+        path, given = _path_and_name(rest)
+        return sampled_name(own.name_of(path, given, REGISTRY), n_pairs)
+    if rest and kind not in REGISTRY:
+        raise _unknown(name, kind)
+    return sampled_name(plain(_variant(kind, _choices(kind, rest)), "dataset"), n_pairs)
 
 
-def _offered(name):
-    """The choices of a dataset, each as it is by default."""
-    known = inspect.signature(REGISTRY[name]).parameters if name in REGISTRY else {}
-    return {key: known[key].default for key in ("text", "split") if key in known}
+def identity(name: str, n_pairs: int | None = None) -> str | None:
+    """A digest of a generated dataset, told without drawing it: of its name and size, and of the code that draws it.
+
+    Returns
+    -------
+    str or None
+        None for what lies in files, which tell for themselves (`pairs.fingerprint`).
+
+    Examples
+    --------
+    >>> identity("phantom-cxr") == identity("phantom-cxr", 500), identity("clipart")
+    (False, None)
+    """
+    if _parts(name)[0] not in GENERATED:
+        return None
+    home = Path(__file__).parent
+    sources = [home / "pairs.py", *sorted(home.glob("phantoms/*.py"))]
+    libraries = [f"{library} {version(library)}" for library in ("numpy", "pandas", "pillow")]
+    digest = hashlib.sha256("\n".join([stored_name(name, n_pairs), *libraries]).encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
-def _choices(name, rest):
+def _parts(name):
+    """What stands before the first colon, and what after it."""
+    if not isinstance(name, str):
+        raise ValueError(f"a dataset is named by a string, such as 'clipart' or 'csv:PATH', got {type(name).__name__}")
+    kind, colon, rest = name.partition(":")
+    if colon and not rest:
+        raise ValueError(f"dataset {name!r}: something must follow the colon")
+    return kind, rest
+
+
+def _path_and_name(rest):
+    """Path and name of own pairs from `PATH as NAME`; a path may have ` as ` in it."""
+    path, mark, given = rest.rpartition(" as ")
+    named = mark and not Path(rest).expanduser().exists()
+    return (path, given) if named else (rest, "")
+
+
+def _choices(kind, rest):
     """Keyword arguments from what follows the name: `published`, or `text=published`, `split=published`."""
-    offered = _offered(name)
+    offered = OFFERED.get(kind, ())
     if rest in ("", "published"):
         return dict.fromkeys(offered, rest) if rest else {}
     if not offered:
-        raise ValueError(f"dataset {name!r} has one text and one split, so there is no {name}:{rest}; say {name}")
-    choices = dict(part.partition("=")[::2] for part in rest.split(","))
-    for key in choices:
-        pick(offered, key, f"choice of dataset {name!r}:")
+        raise ValueError(f"dataset {kind!r} has one text and one split, so there is no {kind}:{rest}; say {kind}")
+    choices = {}
+    for part in rest.split(","):
+        key, _, choice = part.partition("=")
+        pick(offered, key, f"choice of dataset {kind!r}:")
+        choices[key] = pick(CHOICES[key], choice, f"{key} of dataset {kind!r}:")
     return choices
+
+
+def _variant(kind, choices):
+    """Name of a dataset for which something else than the default was chosen."""
+    offered = OFFERED.get(kind, ())
+    published = [key for key in offered if choices.get(key) == "published"]
+    if not published:
+        return kind
+    if len(published) == len(offered):
+        return f"{kind}-published"
+    return f"{kind}-{published[0]}-published"
+
+
+def _unknown(name, kind):
+    """The error for a name that is none, with what was probably meant."""
+    if name.lower().endswith(".csv") and kind == name:
+        return ValueError(f"unknown dataset {shown(name)}: a CSV of yours is named csv:{name}")
+    try:
+        pick(REGISTRY, kind, "dataset")
+    except ValueError as error:
+        yours = "Your own pairs: csv:PATH, or disk:PATH for a folder that the library datasets saved"
+        return ValueError(f"{error}. {yours}")

@@ -1,14 +1,14 @@
 """Which of the datasets to download are here, and where to get the others: `make data`."""
 
 from gaplib import paths
-from gaplib.datasets.paper import brset, coco_qa, daquar, downloaded, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
+from gaplib.datasets.paper import brset, coco_qa, daquar, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
 
 SOURCES = [module.SOURCE for module in (mimic_cxr, ham10000, brset, mbrset, daquar, coco_qa, fakeddit, recipes5k)]
 
 
 def describe(source):
     """Where a dataset is had, on which terms, what its folder must hold, and what of that it does."""
-    found = downloaded.look(source)
+    found = source.look()
     n = sum(path is not None for path in found.values())
     state = "complete" if n == len(found) else "incomplete" if n else "not here"
     lines = [f"{source.name}: {state}", f"  what     {source.title}", f"  from     {source.where}"]

@@ -6,7 +6,7 @@ from gaplib import paths
 from gaplib.datasets.pairs import About, Dataset
 
 
-def load():
+def clipart() -> Dataset:
     """The committed clipart pairs (see `data/README.md` for their origin and how they were cleaned).
 
     Returns
@@ -14,6 +14,10 @@ def load():
     pairs.Dataset
         64 x 64 RGB images as bytes; multiclass.
     """
+    if not paths.CHECKOUT:
+        raise FileNotFoundError(
+            "the embedded pairs come with a clone of the repository (data/pairs), not with the installed package"
+        )
     pairs = pd.read_parquet(paths.PAIRS / "clipart.parquet")
     about = About(
         name="clipart",

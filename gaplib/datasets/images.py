@@ -2,56 +2,97 @@
 
 import io
 import os
+import warnings
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image, ImageOps
 
+from gaplib.datasets.shown import shown
 
-def open_image(image, root=None, where="image"):
+BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
+
+
+def open_image(
+    image: bytes | str | Path | np.ndarray | Image.Image,
+    root: str | Path | None = None,
+    where: str = "image",
+    size: int | None = None,
+) -> Image.Image:
     """An image of a pair table as an RGB PIL image: upright, transparent parts on white.
 
     Parameters
     ----------
-    image : bytes or str
-        The encoded file, or its path under `root`, or `FILE.arrow#ROW` there (see `member`). Of an animation, the first
-        frame is taken.
+    image : bytes, str, Path, ndarray or PIL image
+        The encoded file, or its path under `root`, or `FILE.arrow#ROW` there (see `member`); or pixels. Of an
+        animation, the first frame is taken.
     root : Path, optional
     where : str
         What to call it in an error.
+    size : int, optional
+        Pixels a side that will be used. A format that can be decoded at a fraction of its size (JPEG) then is, at no
+        less than this: a photograph of 24 megapixels costs a sixteenth of the memory.
 
     Raises
     ------
     ValueError
-        If the file is not there or not an image, is cut short, has no pixels, or is too large to be one.
+        If the file is not there or not an image, is cut short, has no pixels, or has more than PIL's own bound,
+        `PIL.Image.MAX_IMAGE_PIXELS` (89 million).
     """
     try:
-        with Image.open(_source(image, root)) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if 0 in upright.size:
+        with _opened(image, root) as opened:
+            if size is not None:
+                opened.draft(None, (size, size))
+            ImageOps.exif_transpose(opened, in_place=True)
+            if 0 in opened.size:
                 raise ValueError("it has no pixels")
-            if upright.mode == "F" or (upright.mode == "I" and not _sixteen_bit(*upright.getextrema())):
-                raise ValueError("its grey levels are neither of 8 nor of 16 bits; save it as one of them")
-            if upright.mode.startswith("I"):  # PIL clips 16-bit grey to its lowest 256 levels
-                upright = Image.fromarray((np.asarray(upright) / 257).astype(np.uint8))
-            if "A" in upright.getbands() or "transparency" in upright.info:
-                upright = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-            return upright.convert("RGB")
+            return _on_white(_eight_bit(opened)).convert("RGB")
+    except BOMBS as error:
+        bound = f"more than the {Image.MAX_IMAGE_PIXELS:,} pixels of PIL.Image.MAX_IMAGE_PIXELS"
+        reason = f"it would decode to {bound}; shrink it, or raise that bound if you trust it"
+        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
     except Exception as error:  # on damaged files PIL raises nearly anything
-        raise ValueError(f"{where}: {named(image)} is not a readable image ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
+
+
+def _opened(image, root):
+    if isinstance(image, Image.Image):
+        return image.copy()
+    if isinstance(image, np.ndarray):
+        return Image.fromarray(image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(_source(image, root))
+
+
+def _eight_bit(image):
+    if image.mode == "F" or (image.mode == "I" and not _sixteen_bit(*image.getextrema())):
+        raise ValueError("its grey levels are neither of 8 nor of 16 bits; save it as one of them")
+    if image.mode.startswith("I"):  # PIL clips 16-bit grey to its lowest 256 levels
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    return image
 
 
 def _sixteen_bit(low, high):
     return low >= 0 and high < 2**16
 
 
+def _on_white(image):
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
 def _source(image, root):
-    if isinstance(image, bytes):
+    if isinstance(image, bytes | bytearray | memoryview):
         return io.BytesIO(image)
-    file, row = member(image)
+    file, row = member(os.fspath(image))
     path = os.path.join(root or ".", file)
     return path if row is None else io.BytesIO(_stored(path, os.stat(path).st_mtime_ns)[row].as_py())
 
@@ -63,7 +104,7 @@ def _stored(path, changed):
     return pc.struct_field(table["image"], "bytes")
 
 
-def member(image):
+def member(image: str) -> tuple[str, int | None]:
     """File and row of an image inside a stored Arrow table; file and None of an image that is a file itself.
 
     Examples
@@ -75,5 +116,33 @@ def member(image):
     return (f"{file}.arrow", int(row)) if mark and row.isdecimal() else (image, None)
 
 
-def named(image):
-    return f"of {len(image)} bytes" if isinstance(image, bytes) else repr(image)
+def cell(image, where: str = "image"):
+    """An image as a pair table holds it: a path, the bytes of a file, or nothing where it is missing.
+
+    Raises
+    ------
+    ValueError
+        If it is no image (says `where`).
+
+    Examples
+    --------
+    >>> cell(Path("photos/1.jpg")), cell(bytearray(b"GIF89a")), cell(Image.new("L", (2, 2)))[1:4]
+    ('photos/1.jpg', b'GIF89a', b'PNG')
+    """
+    if isinstance(image, Path):
+        return str(image)
+    if isinstance(image, bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, np.ndarray | Image.Image):
+        file = io.BytesIO()
+        open_image(image, where=where).save(file, "PNG")
+        return file.getvalue()
+    if isinstance(image, str | bytes) or is_missing(image):
+        return image
+    kind = type(image).__name__
+    raise ValueError(f"{where}: the image must be a path, the bytes of a file, an array or a PIL image, not {kind}")
+
+
+def is_missing(value) -> bool:
+    """Whether a value of a table is None, NaN or its like."""
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))

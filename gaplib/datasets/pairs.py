@@ -13,6 +13,7 @@ A pair table is a pandas DataFrame, one row a pair, with the columns
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,21 +22,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from gaplib.datasets.images import member, open_image
-from gaplib.datasets.problems import (
-    SPLITS,
-    VALUE,
-    BadRows,
-    blank,
-    image_problems,
-    label_problems,
-    refuse,
-    split_problems,
-)
+from gaplib.datasets.images import cell, is_missing, member, open_image
+from gaplib.datasets.shown import listed, shown
+from gaplib.names import pick
 
 __all__ = [
     "DOMAINS",
     "SPLITS",
+    "SPLIT_ALIASES",
+    "TASKS",
     "About",
     "BadRows",
     "Dataset",
@@ -49,8 +44,14 @@ __all__ = [
     "validate",
 ]
 
+SPLITS = ("train", "val", "test")
+SPLIT_ALIASES = dict.fromkeys(("validate", "validation", "valid", "dev"), "val")  # as others call it
 DOMAINS = ("medical", "natural")
+TASKS = ("binary", "multiclass", "multilabel")
+NEEDED = ("image", "text", "split", "group")
 BLOCK = 2**19
+FIRST = 10  # bad rows that an error names
+FINE, EMPTY, OUTSIDE, ABSENT = range(4)  # what an image of a table can be
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,37 @@ class Dataset(NamedTuple):
     about: About
 
 
-def label_columns(about):
-    """Label columns of a pair table: `["label"]`, or the label names when the task is multilabel."""
-    return list(about.labels) if about.task == "multilabel" else ["label"]
+class BadRows(ValueError):
+    """Rows that a pair table must not hold.
+
+    `rows` are the positions of all of them, counted from 0 after the header, so that they can be dropped. Of a CSV::
+
+        try:
+            datasets.load("csv:mine.csv")
+        except pairs.BadRows as bad:
+            table = pd.read_csv("mine.csv", dtype=str, keep_default_na=False)
+            table.drop(bad.rows).to_csv("good.csv", index=False)
+    """
+
+    def __init__(self, message: str, rows: Sequence[int] = ()):
+        super().__init__(message)
+        self.rows = rows
 
 
-def targets(pairs, about):
+class Problem(NamedTuple):
+    """One kind of bad row: which rows, what is wrong with them, and the column whose value tells."""
+
+    bad: np.ndarray
+    message: str
+    column: str | None = None
+
+
+def label_columns(about: About) -> list[str]:
+    """Label columns of a pair table: `["label"]`, or the label names of a multilabel task; none without one."""
+    return ["label"] if about.task in ("binary", "multiclass") else list(about.labels)
+
+
+def targets(pairs: pd.DataFrame, about: About) -> np.ndarray:
     """Labels as numbers.
 
     Returns
@@ -101,11 +127,11 @@ def targets(pairs, about):
     return pd.Index(about.labels).get_indexer(pairs["label"]).astype(np.int64)
 
 
-def split_by_group(group, seed=0, shares=(0.7, 0.1, 0.2)):
+def split_by_group(group: Sequence, seed: int = 0, shares: Sequence[float] = (0.7, 0.1, 0.2)) -> np.ndarray:
     """A split name per row such that no group is in two splits.
 
     Groups are shuffled by `seed` and cut so that the rows come as close to `shares` (train, val, test) as whole
-    groups allow.
+    groups allow. Rows without a group are one.
 
     Examples
     --------
@@ -113,7 +139,7 @@ def split_by_group(group, seed=0, shares=(0.7, 0.1, 0.2)):
     >>> bool(split[0] == split[1])
     True
     """
-    codes, names = pd.factorize(pd.Series(group))
+    codes, names = pd.factorize(pd.Series(group), use_na_sentinel=False)
     order = np.random.default_rng(seed).permutation(len(names))
     sizes = np.bincount(codes)[order]
     middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
@@ -122,8 +148,10 @@ def split_by_group(group, seed=0, shares=(0.7, 0.1, 0.2)):
     return split[codes]
 
 
-def validate(pairs, about):
-    """The table with a fresh index and only its own columns, or one error that says what is wrong and where.
+def validate(pairs: pd.DataFrame, about: About) -> Dataset:
+    """The table with a fresh index and its own columns first, or one error that says what is wrong and where.
+
+    Other names of the split `val` (`SPLIT_ALIASES`) become `val`; arrays and PIL images become PNG files.
 
     Parameters
     ----------
@@ -141,35 +169,26 @@ def validate(pairs, about):
         If a text or group is empty, an image is absent or leaves the image root, a split name or label is unknown, or
         a group or an image is in two splits: one ValueError for every kind of problem, with counts and first rows.
     ValueError
-        If a column is missing, the train or test split is empty, or a label is the only one.
+        If a column is missing or there twice, the description contradicts itself, the train or test split is empty, or
+        a label is the only one.
     """
     where = f"dataset {about.name!r}"
-    columns = ["image", "text", "split", "group", *label_columns(about)]
-    if missing := [c for c in columns if c not in pairs]:
-        raise ValueError(f"{where}: no column {', '.join(map(repr, missing))}; needed: {', '.join(columns)}")
-    if pairs.empty:
-        raise ValueError(f"{where}: there are no pairs")
-    pairs = pairs.reset_index(drop=True)
-    pairs = pairs[columns + [c for c in pairs if c not in columns]]
+    _check_about(about, where)
+    pairs = _tidy(pairs, about, where)
     problems = [
-        (blank(pairs["text"]), "the text is empty; fill it or drop the row"),
-        (~pairs["split"].isin(SPLITS), f"unknown split {VALUE}; use {', '.join(SPLITS)}", None, "split"),
-        *image_problems(pairs["image"], about, where),
-        (pairs["group"].isna(), "the group is empty; name the patient, lesion or image"),
-        *label_problems(pairs, about),
+        *_text_problems(pairs["text"]),
+        Problem(~pairs["split"].isin(SPLITS), f"unknown split; use {', '.join(SPLITS)}", "split"),
+        *_image_problems(pairs["image"], about, where),
+        Problem(pairs["group"].isna(), "the group is empty; name the patient, lesion or image"),
+        *_label_problems(pairs, about),
     ]
-    good = ~np.any([np.asarray(bad, bool) for bad, *_ in problems], axis=0)
-    refuse(pairs, where, [*problems, *split_problems(pairs, good)])
-    if empty_splits := [s for s in ("train", "test") if s not in pairs["split"].unique()]:
-        raise ValueError(f"{where}: split {empty_splits[0]!r} has no rows; it needs some")
-    flat = [c for c in label_columns(about) if pairs[c].nunique() < 2]
-    if flat:
-        same = flat[0] if about.task == "multilabel" else pairs["label"][0]
-        raise ValueError(f"{where}: label {same!r} is the same in every row; there is nothing to learn")
+    good = ~np.any([np.asarray(problem.bad, bool) for problem in problems], axis=0)
+    _refuse(pairs, where, [*problems, *_split_problems(pairs, good)])
+    _check_variety(pairs, about, where)
     return Dataset(pairs, about)
 
 
-def sample(dataset, n_pairs, seed=0):
+def sample(dataset: Dataset, n_pairs: int | None, seed: int = 0) -> Dataset:
     """A smaller dataset: about `n_pairs` pairs in whole groups, every split keeping its share.
 
     The dataset's name gains the number, so that its features are stored apart from the full ones.
@@ -177,8 +196,9 @@ def sample(dataset, n_pairs, seed=0):
     if n_pairs is None:
         return dataset
     if isinstance(n_pairs, bool) or not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
-        raise ValueError(f"n_pairs must be a whole number from 1, or None for all, got {n_pairs!r}")
+        raise ValueError(f"n_pairs must be a whole number from 1, or None for all, got {shown(n_pairs)}")
     pairs, about = dataset
+    _check_columns(pairs, about, f"dataset {about.name!r}")
     groups = pairs.groupby("group", sort=False).agg(n=("text", "size"), split=("split", "first"))
     groups = groups.sample(frac=1, random_state=seed)
     split = groups.groupby("split")["n"]
@@ -188,12 +208,12 @@ def sample(dataset, n_pairs, seed=0):
     return validate(pairs[kept], replace(about, name=sampled_name(about.name, n_pairs)))
 
 
-def sampled_name(name, n_pairs):
+def sampled_name(name: str, n_pairs: int | None) -> str:
     """Name of a dataset of which only about `n_pairs` are used."""
     return name if n_pairs is None else f"{name}-{n_pairs}"
 
 
-def fingerprint(dataset):
+def fingerprint(dataset: Dataset) -> str:
     """Digest of everything an embedding or a probe depends on: texts, labels, splits, groups and images.
 
     Image bytes count by content; image files by path, size and time of change, so that a million need not be read.
@@ -216,3 +236,156 @@ def fingerprint(dataset):
 def _stamp(root, file):
     stat = os.stat(os.path.join(root, file))
     return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def _check_about(about, where):
+    """What a description must not say whatever the rows hold."""
+    pick(DOMAINS, about.domain, f"domain of {where}:")
+    pick(TASKS, about.task, f"task of {where}:")
+    labels = about.labels
+    if isinstance(labels, str) or not labels:
+        raise ValueError(f"{where}: labels must be a tuple of names, got {shown(labels)}")
+    if twice := _repeated(labels):
+        raise ValueError(f"{where}: label {shown(twice[0])} is there more than once")
+    if about.task == "binary" and len(labels) != 2:
+        raise ValueError(f"{where}: a binary task has two labels, got {len(labels)}; say multiclass or multilabel")
+    if taken := [label for label in label_columns(about) if label in NEEDED]:
+        raise ValueError(f"{where}: a label cannot be called {taken[0]!r}, which is a column of its own")
+
+
+def _check_columns(pairs, about, where):
+    if not isinstance(pairs, pd.DataFrame):
+        raise ValueError(f"{where}: pairs must be a pandas DataFrame, got {type(pairs).__name__}")
+    columns = [*NEEDED, *label_columns(about)]
+    if missing := [column for column in columns if column not in pairs]:
+        raise ValueError(f"{where}: no column {', '.join(map(repr, missing))}; needed: {', '.join(map(str, columns))}")
+    if twice := _repeated(pairs.columns):
+        raise ValueError(f"{where}: column {twice[0]!r} is there more than once")
+    if pairs.empty:
+        raise ValueError(f"{where}: there are no pairs")
+
+
+def _repeated(names):
+    names = pd.Series(list(names), dtype=object)
+    return list(names[names.duplicated()])
+
+
+def _tidy(pairs, about, where):
+    """The table with a fresh index, its own columns first, and one way to write a split and an image."""
+    _check_columns(pairs, about, where)
+    columns = [*NEEDED, *label_columns(about)]
+    others = [column for column in pairs if column not in columns]
+    pairs = pairs[columns + others].reset_index(drop=True)
+    if pairs["split"].isin(SPLIT_ALIASES).any():
+        pairs["split"] = pairs["split"].map(lambda name: SPLIT_ALIASES.get(name, name))
+    if pd.api.types.infer_dtype(pairs["image"]) not in ("string", "bytes"):
+        pairs["image"] = [cell(image, f"{where}, row {row}") for row, image in enumerate(pairs["image"])]
+    return pairs
+
+
+def _check_variety(pairs, about, where):
+    """Both splits that every study needs, and a label that varies."""
+    there = set(pairs["split"])
+    if empty := [split for split in ("train", "test") if split not in there]:
+        size = f"there are {len(pairs):,} rows in {pairs['group'].nunique():,} groups"
+        raise ValueError(f"{where}: split {empty[0]!r} has no rows; {size}: add pairs, or give them a split")
+    if flat := [column for column in label_columns(about) if pairs[column].nunique() < 2]:
+        same = flat[0] if about.task == "multilabel" else pairs["label"][0]
+        raise ValueError(f"{where}: label {shown(same)} is the same in every row; there is nothing to learn")
+
+
+def _refuse(pairs, where, problems):
+    """Raise one error for all problems that there are."""
+    found = [problem for problem in problems if np.any(problem.bad)]
+    if not found:
+        return
+    every = np.any([np.asarray(problem.bad, bool) for problem in found], axis=0)
+    lines = [_line(pairs, problem) for problem in found]
+    if len(lines) == 1:
+        raise BadRows(f"{where}, {lines[0]}", np.flatnonzero(every))
+    head = f"{where}: {int(every.sum()):,} of {len(pairs):,} rows are bad, in {len(lines)} ways"
+    raise BadRows("\n  ".join([f"{head}; `pairs.BadRows` tells how to drop them", *lines]), np.flatnonzero(every))
+
+
+def _line(pairs, problem):
+    """A problem in one line: its first row and the value there, what is wrong, and which other rows have it."""
+    rows = np.flatnonzero(problem.bad)
+    value = f" ({problem.column} {shown(pairs[problem.column][rows[0]])})" if problem.column else ""
+    line = f"row {rows[0]}{value}: {problem.message}"
+    if len(rows) == 1:
+        return line
+    first = ", ".join(map(str, rows[:FIRST]))
+    return f"{line} ({len(rows):,} such rows: {first}{', ...' if len(rows) > FIRST else ''})"
+
+
+EMPTY_TEXT = "the text is empty; fill it or drop the row"
+
+
+def _text_problems(text) -> Iterator[Problem]:
+    if isinstance(text.dtype, pd.StringDtype):  # millions of rows, without a Python object for each
+        yield Problem(text.isna() | text.str.isspace() | (text.str.len() == 0), EMPTY_TEXT)
+        return
+    messages = text.map(_text_problem)
+    for message in messages.dropna().unique():
+        yield Problem(messages == message, message, None if message == EMPTY_TEXT else "text")
+
+
+def _text_problem(text):
+    if is_missing(text) or (isinstance(text, str) and not text.strip()):
+        return EMPTY_TEXT
+    if not isinstance(text, str):
+        return f"the text must be a string, not {type(text).__name__}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "the text is no valid Unicode; read it as UTF-8, or drop the row"
+    return None
+
+
+def _image_problems(image, about, where) -> Iterator[Problem]:
+    codes, names = pd.factorize(image)
+    root = about.root and os.path.abspath(about.root)
+    if root is None and any(isinstance(name, str) for name in names):
+        raise ValueError(f"{where}: images are paths, but there is no image root")
+    there = lru_cache(os.path.isfile)  # many images of a stored table are in one file
+    states = [_image_state(name, root, there) for name in names.tolist()]
+    state = np.array([*states, EMPTY], np.int8)[codes]  # the last place: missing
+    remedy = "move the images or a link to them there, or the table to a folder above them"
+    yield Problem(state == EMPTY, "the image is empty; give a path under the image root")
+    yield Problem(state == OUTSIDE, f"the image path leaves the image root {root}; {remedy}", "image")
+    yield Problem(state == ABSENT, f"no such image under {root}", "image")
+
+
+def _image_state(image, root, there):
+    if not image:
+        return EMPTY
+    if isinstance(image, bytes):
+        return FINE
+    path = os.path.join(root, member(image)[0])
+    # Only a path that is absolute or climbs can leave the root; a link inside it may well lead to another disk.
+    if (".." in image or os.path.isabs(image)) and not os.path.normpath(path).startswith(os.path.join(root, "")):
+        return OUTSIDE
+    return FINE if there(path) else ABSENT
+
+
+def _label_problems(pairs, about) -> Iterator[Problem]:
+    if about.task == "multilabel":
+        for label in about.labels:
+            yield Problem(~pairs[label].isin([0, 1]), f"label {label!r} must be 0 or 1", label)
+        return
+    empty = pairs["label"].isna()
+    yield Problem(empty, "the label is empty; fill it or drop the row")
+    yield Problem(~pairs["label"].isin(about.labels) & ~empty, f"unknown label; use {listed(about.labels)}", "label")
+
+
+def _split_problems(pairs, good) -> Iterator[Problem]:
+    """Groups and images that the `good` rows have in more than one split."""
+    for column in ("group", "image"):
+        apart = _torn(pairs[column], pairs["split"], good)
+        yield Problem(apart, f"its {column} is in two splits; move all of its rows to one", column)
+        good = good & ~apart
+
+
+def _torn(column, split, good):
+    splits = split[good].groupby(column[good]).transform("nunique")
+    return splits.reindex(column.index, fill_value=0).to_numpy() > 1

@@ -4,65 +4,70 @@
 sent to worker processes; torch and the model libraries are imported when a checkpoint is loaded.
 """
 
-import json
-from collections.abc import Callable
+import re
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
-from gaplib.names import pick
+from gaplib.encoders import hub, trust
+from gaplib.names import extra, pick
 
 # Families whose text tower takes no mask: CLIP's is causal and pools the end of the text, which comes before the
 # padding; SigLIP's was trained to see its padding (Zhai et al. 2023), and a mask would change its embeddings.
 UNMASKED = ("clip", "siglip")
+HERE = {"local_files_only": True, "trust_remote_code": False}
+PROBES = ("lung", "skin", "left", "blue", "bird", "bone")  # of one length: to a tokenizer of no words they are one
 
 
-class Towers(NamedTuple):
-    """What `encoders.Encoder` is made of; the fields mean the same."""
+def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision: str) -> dict[str, Any]:
+    """The fields of `encoders.Encoder` that a checkpoint gives; `context` None: as many tokens as the checkpoint says.
 
-    model: Any
-    context: int
-    preprocessing: str
-    pixels: Callable
-    tokens: Callable
-    lengths: Callable
-    image_tower: Callable
-    text_tower: Callable
-    dim: int = 0
-    precision: str = "float32"
-
-
-def load(checkpoint, context, device, precision):
-    """Towers of a checkpoint in evaluation mode.
-
-    Parameters
-    ----------
-    checkpoint : hub.Checkpoint
-    context : int or None
-        Tokens that a text is padded and cut to; None: as the checkpoint says.
-    device, precision : str
-
-    Returns
-    -------
-    Towers
+    Raises
+    ------
+    OSError
+        If the checkpoint asks for code or files from elsewhere, is no dual encoder, embeds all texts alike, or is not
+        what its library expects.
     """
+    for library in ("transformers", checkpoint.library):
+        extra(library, "encoders")
+    loader = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library]
+    try:
+        with trust.guarded():
+            fields = loader(checkpoint, context)
+            return fields | _settings(fields, checkpoint, device, precision)
+    # The libraries raise a dozen kinds of errors for a folder that is not what it should be.
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"{checkpoint.library} cannot load {checkpoint.folder}: {why}") from error
+
+
+def _settings(fields, checkpoint, device, precision):
+    """The fields that hold for both libraries, of a model that was tried on an image and some texts."""
     import torch
 
-    towers = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library](checkpoint, context)
-    if towers.pixels([Image.new("RGB", (8, 8))]).ndim != 4:
-        raise ValueError(f"{type(towers.model).__name__} takes images of many sizes, which is not supported")
-    towers.model.to(device).eval()
-    image, text = (_at(precision, device, tower) for tower in (towers.image_tower, towers.text_tower))
+    model = fields["model"].to(device).eval()
+    if fields["pixels"]([Image.new("RGB", (8, 8))]).ndim != 4:
+        raise ValueError(f"{type(model).__name__} takes images of many sizes, which is not supported")
+    text_tower = _at(precision, device, fields["text_tower"])
+    tokens = fields["tokens"](PROBES)
     with torch.inference_mode():
-        dim = text(towers.tokens(["a"]).to(device)).shape[1]
-    return towers._replace(dim=dim, precision=precision, image_tower=image, text_tower=text)
+        embeddings = text_tower(tokens.to(device))
+    if (tokens == tokens[0]).all() or torch.allclose(embeddings, embeddings[:1]):
+        raise ValueError(f"it embeds {', '.join(PROBES)} alike: the files of its tokenizer are missing or another's")
+    return {
+        "preprocessing": f"{fields['preprocessing']} of tokenizer {hub.digest(checkpoint.folder, hub.TOKENIZER)}",
+        "dim": embeddings.shape[1],
+        "precision": precision,
+        "image_tower": _at(precision, device, fields["image_tower"]),
+        "text_tower": text_tower,
+    }
 
 
-def pick_precision(precision, device):
+def pick_precision(precision: str, device: str) -> str:
     """The name of a torch dtype; "auto" is float32 on a CPU, bfloat16 on a GPU that has it, else float16."""
     if precision != "auto":
-        return pick({name: name for name in ("float32", "bfloat16", "float16")}, precision, "precision")
+        return pick(("float32", "bfloat16", "float16"), precision, "precision")
     if not str(device).startswith("cuda"):
         return "float32"
     import torch
@@ -76,58 +81,75 @@ def _at(precision, device, tower):
 
     if precision == "float32":
         return tower
-
-    def autocast(batch):
-        with torch.autocast(torch.device(device).type, getattr(torch, precision)):
-            return tower(batch)
-
-    return autocast
+    return torch.autocast(torch.device(device).type, getattr(torch, precision))(tower)
 
 
 def _from_transformers(checkpoint, context):
-    """Towers of any transformers model with `get_image_features` and `get_text_features`."""
-    import torch
-    from transformers import AutoModel, AutoProcessor
+    """Fields of any transformers model with `get_image_features` and `get_text_features`."""
+    from transformers import AutoProcessor
 
-    here = {"local_files_only": True, "trust_remote_code": False}
+    model = _transformers_model(checkpoint.folder)
+    processor = AutoProcessor.from_pretrained(checkpoint.folder, **HERE)
+    tokenizer = processor.tokenizer
+    images = processor.image_processor
+    context = context or min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length)
+    masked = model.config.model_type not in UNMASKED
+    plain = _plain(tokenizer.all_special_tokens)
+    return {
+        "model": model,
+        "context": context,
+        "preprocessing": f"{images.to_json_string()} {type(tokenizer).__name__} {context} tokens",
+        "pixels": partial(_pixels, images),
+        "tokens": partial(_tokens, tokenizer, plain, context, masked),
+        "lengths": partial(_lengths, tokenizer, plain),
+        "image_tower": lambda pixels: _tensor(model.get_image_features(pixel_values=pixels)),
+        "text_tower": partial(_text, model, masked, tokenizer.pad_token_id),
+    }
+
+
+def _transformers_model(folder):
+    """A whole dual encoder, or a ValueError."""
+    import torch
+    from transformers import AutoModel
+
+    trust.check_files([*folder.glob("*config*.json"), *folder.glob("*.index.json")])
     model, report = AutoModel.from_pretrained(
-        checkpoint.folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **here
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **HERE
     )
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
         raise ValueError(f"{type(model).__name__} is not a dual encoder")
     if missing := sorted(report["missing_keys"]):  # transformers would leave these at random
         raise ValueError(f"it lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}")
-    processor = AutoProcessor.from_pretrained(checkpoint.folder, **here)
-    images, tokenizer = processor.image_processor, processor.tokenizer
-    context = context or min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length)
-    masked = model.config.model_type not in UNMASKED
-    return Towers(
-        model=model,
-        context=context,
-        preprocessing=f"{images.to_json_string()} {type(tokenizer).__name__} {context} tokens",
-        pixels=partial(_pixels, images),
-        tokens=partial(_tokens, tokenizer, context, masked),
-        lengths=partial(_lengths, tokenizer),
-        image_tower=lambda pixels: _tensor(model.get_image_features(pixel_values=pixels)),
-        text_tower=partial(_text, model, masked, tokenizer.pad_token_id),
-    )
+    return model
+
+
+def _plain(special, clean=str):
+    """A function that takes a tokenizer's special tokens out of a clean text, which would end, pad or mask it there."""
+    marks = [re.escape(token) for token in special if len(token) > 2]  # some pad with "!", which texts may hold
+    return partial(_without, re.compile("|".join(marks) or "(?!)", re.IGNORECASE), clean)
+
+
+def _without(marks, clean, text):
+    return marks.sub(" ", clean(text))
 
 
 def _pixels(processor, images):
     return processor(images, return_tensors="pt")["pixel_values"]
 
 
-def _tokens(tokenizer, context, masked, texts):
+def _tokens(tokenizer, plain, context, masked, texts):
     """Token numbers (n, context); numbers and mask (n, 2, context) where the text tower takes a mask."""
     import torch
 
+    texts = [plain(text) for text in texts]
     # max_length for every family: SigLIP pools its last token without a mask, so padding must not vary.
-    batch = tokenizer(list(texts), padding="max_length", max_length=context, truncation=True, return_tensors="pt")
+    batch = tokenizer(texts, padding="max_length", max_length=context, truncation=True, return_tensors="pt")
     return torch.stack([batch["input_ids"], batch["attention_mask"]], 1) if masked else batch["input_ids"]
 
 
-def _lengths(tokenizer, texts):
-    return [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
+def _lengths(tokenizer, plain, texts):
+    rows = tokenizer([plain(text) for text in texts], verbose=False)["input_ids"]
+    return [len(row) for row in rows]
 
 
 def _text(model, masked, padding, tokens):
@@ -153,28 +175,59 @@ def _tensor(output):
 
 
 def _from_open_clip(checkpoint, context):
-    """Towers of any open_clip model; its transform and tokenizer always come with it."""
+    """Fields of any open_clip model; its transform and tokenizer always come with it."""
     import open_clip
 
-    text = json.loads((checkpoint.folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
-    spec, overrides = f"local-dir:{checkpoint.folder}", {}
-    if "hf_model_name" in text:
-        # open_clip alone would look the text tower up on the hub, at whatever revision is there now.
-        here = {"hf_model_name": str(checkpoint.text_folder), "hf_model_pretrained": False}
-        overrides = {"text_cfg": text | here}
-    model, _, transform = open_clip.create_model_and_transforms(spec, **overrides)
+    config = hub.model_cfg(checkpoint.folder)
+    trust.check_open_clip(config)
+    text = config["text_cfg"]
+    model, transform = _open_clip_model(checkpoint, text)
     context = context or text.get("context_length", 77)
-    tokenizer = open_clip.get_tokenizer(spec, context_length=context)
-    return Towers(
-        model=model,
-        context=context,
-        preprocessing=f"{transform} {type(tokenizer).__name__} {context} tokens",
-        pixels=partial(_stacked, transform),
-        tokens=tokenizer,
-        lengths=partial(_open_clip_lengths, tokenizer),
-        image_tower=model.encode_image,
-        text_tower=partial(_open_clip_text, model) if "hf_model_name" in text else model.encode_text,
+    theirs = HERE if text.get("hf_tokenizer_name") else {}  # a tokenizer of transformers
+    trust.check_files(checkpoint.folder.glob("tokenizer_config.json"))
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{checkpoint.folder}", context_length=context, **theirs)
+    plain = _plain(_special_tokens(tokenizer), tokenizer.clean_fn)
+    return {
+        "model": model,
+        "context": context,
+        "preprocessing": f"{transform} {type(tokenizer).__name__} {context} tokens",
+        "pixels": partial(_stacked, transform),
+        "tokens": partial(_open_clip_tokens, tokenizer, plain),
+        "lengths": partial(_open_clip_lengths, tokenizer, plain),
+        "image_tower": model.encode_image,
+        "text_tower": partial(_open_clip_text, model) if text.get("hf_model_name") else model.encode_text,
+    }
+
+
+def _open_clip_model(checkpoint, text):
+    """A model with the weights of its folder, and the transform that it takes images by."""
+    import open_clip
+
+    if text.get("hf_model_name"):
+        trust.check_files([checkpoint.text_folder / "config.json"])
+        # open_clip alone would look the text tower up on the hub, at whatever revision is there now.
+        text = text | {"hf_model_name": str(checkpoint.text_folder), "hf_model_pretrained": False}
+    model, _, transform = open_clip.create_model_and_transforms(
+        f"local-dir:{checkpoint.folder}", load_weights=False, pretrained_text=False, text_cfg=text
     )
+    open_clip.load_checkpoint(model, min(checkpoint.folder.glob(hub.WEIGHTS["open_clip"])))
+    return model, transform
+
+
+def _special_tokens(tokenizer):
+    if hasattr(tokenizer, "tokenizer"):  # one of transformers inside
+        return tokenizer.tokenizer.all_special_tokens
+    return [tokenizer.decoder[number] for number in tokenizer.all_special_ids]
+
+
+def _open_clip_tokens(tokenizer, plain, texts):
+    return tokenizer([plain(text) for text in texts])
+
+
+def _open_clip_lengths(tokenizer, plain, texts):
+    if hasattr(tokenizer, "tokenizer"):
+        return _lengths(tokenizer.tokenizer, plain, texts)
+    return [len(tokenizer.encode(plain(text))) + 2 for text in texts]  # CLIP's own: encode leaves start and end out
 
 
 def _open_clip_text(model, tokens):
@@ -185,9 +238,3 @@ def _stacked(transform, images):
     import torch
 
     return torch.stack([transform(image) for image in images])
-
-
-def _open_clip_lengths(tokenizer, texts):
-    if hasattr(tokenizer, "tokenizer"):
-        return _lengths(tokenizer.tokenizer, [tokenizer.clean_fn(text) for text in texts])
-    return [len(tokenizer.encode(text)) + 2 for text in texts]  # CLIP's own: encode leaves start and end out

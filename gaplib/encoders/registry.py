@@ -11,24 +11,20 @@ length. torch and the model libraries are imported when one is loaded.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from gaplib import paths
+from gaplib import paths, rows
 from gaplib.encoders import hub, loaders
-from gaplib.names import pick
+from gaplib.names import extra, pick
 
-__all__ = ["REGISTRY", "Encoder", "domain", "load", "stored_name"]
-
-
-def __dir__():  # what tab completion shows
-    return __all__
-
+__all__ = ["REGISTRY", "Encoder", "domain", "load", "pick_device", "stored_name"]
 
 BATCH = 64
 
@@ -50,7 +46,7 @@ REGISTRY = {
     # Commits that public code pins. CLIP's main branch (3d74acf) holds pickled weights only: this is the whole tree of
     # the conversion that transformers itself falls back on, refs/pr/66 (as in turhancan97/krasnal-id). SigLIP's is that
     # of embeddings-benchmark/mteb, MedSigLIP's of yzy542968-jpg/wqf7023-medical-rag, BioMedCLIP's of
-    # 0c00012/ClueGround, each among others. BioMedCLIP's weights are pickled there: `load` says how to convert them.
+    # 0c00012/ClueGround, each among others. BioMedCLIP's weights are pickled there, and converted once.
     "clip": Source("openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef", "general", 77),
     "siglip": Source("google/siglip-base-patch16-384", "41aec1c83b32e0a6fca20ad88ba058aa5b5ea394", "general", 64),
     "biomedclip": Source(
@@ -70,27 +66,18 @@ class Encoder:
 
     Attributes
     ----------
-    name : str
-        Safe as a file name; `stored_name(spec)`.
-    spec : str
-        What `load` takes to load it again, in another process too.
-    dim : int
-        Width of the embeddings.
-    checkpoint : str
-        Repository and commit, or folder and digest.
-    preprocessing : str
-        What becomes of images and texts, for comparison.
+    name, spec : str
+        What embeddings are stored under, safe as a file name; what `load` takes to load it again.
+    dim, context : int
+        Width of the embeddings; tokens that a text is padded and cut to, so that it does not depend on its batch.
+    checkpoint, preprocessing : str
+        Repository and commit, or folder and digest; what becomes of images and texts, with the tokenizer's digest.
     precision : str
         "float32", "bfloat16" or "float16": of the sums inside; embeddings are float32 always.
-    context : int
-        Tokens that a text is padded and cut to, special ones included; so an embedding does not depend on its batch.
     model : torch.nn.Module
-    pixels : callable
-        From a list of PIL RGB images to a float tensor (n, 3, height, width). Can be sent to a worker process.
-    tokens : callable
-        From a list of strings to a tensor, one row a text. Can be sent to a worker process.
-    lengths : callable
-        From a list of strings to the tokens of each before cutting, special ones included: cut are those > `context`.
+    pixels, tokens, lengths : callable
+        From PIL RGB images to a float tensor (n, 3, height, width); from strings to a tensor, one row a text; from
+        strings to their tokens before cutting, special ones included. Can be sent to a worker process.
     image_tower, text_tower : callable
         From such a tensor, on the model's device, to raw embeddings (n, dim), not normalised.
     """
@@ -114,34 +101,50 @@ class Encoder:
 
     def _repr_html_(self):
         facts = {"width": self.dim, "checkpoint": self.checkpoint, "tokens": self.context, "precision": self.precision}
-        rows = "".join(f"<tr><th>{what}</th><td>{escape(str(fact))}</td></tr>" for what, fact in facts.items())
-        return f"<p>{escape(repr(self))}</p><table>{rows}</table>"
+        table = "".join(f"<tr><th>{what}</th><td>{escape(str(fact))}</td></tr>" for what, fact in facts.items())
+        return f"<p>{escape(repr(self))}</p><table>{table}</table>"
 
     @property
     def device(self):
         """The torch device of the model."""
         return next(self.model.parameters()).device
 
-    def encode_images(self, images):
+    def encode_images(self, images: Iterable[Image.Image]) -> np.ndarray:
         """Unit-norm float32 embeddings of shape (n, dim) of a list of PIL images."""
+        images = _listed(images, Image.Image, "PIL images; gaplib.datasets.pairs.open_image makes them")
         return self._encode([image.convert("RGB") for image in images], self.pixels, self.image_tower, "image")
 
-    def encode_texts(self, texts):
+    def encode_texts(self, texts: Iterable[str]) -> np.ndarray:
         """Unit-norm float32 embeddings of shape (n, dim) of a list of strings."""
-        return self._encode(list(texts), self.tokens, self.text_tower, "text")
+        texts = _listed(texts, str, "strings; fill in or leave out what is missing")
+        for row, text in enumerate(texts):
+            if half := re.search("[\ud800-\udfff]", text):
+                raise ValueError(f"text {row} has half a character, {half[0]!r}: it was read with a wrong encoding")
+        return self._encode(texts, self.tokens, self.text_tower, "text")
 
     def _encode(self, items, prepare, tower, kind):
         import torch
 
-        rows = [np.empty((0, self.dim), np.float32)]
+        parts = [np.empty((0, self.dim), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(items), BATCH):
                 batch = prepare(items[start : start + BATCH]).to(self.device)
-                rows.append(tower(batch).float().cpu().numpy())
-        return _normalise(np.concatenate(rows), f"{self.name}: {kind}")
+                parts.append(tower(batch).float().cpu().numpy())
+        return rows.normalise(np.concatenate(parts), f"{self.name}, {kind} embeddings")
 
 
-def load(spec, device="auto", precision="auto"):
+def _listed(items, kind, wanted):
+    """`items` as a list of which each is of one kind."""
+    if isinstance(items, str | bytes | bytearray | kind) or not isinstance(items, Iterable):
+        raise ValueError(f"got one {type(items).__name__}, expected a list of {wanted}")
+    items = list(items)
+    for row, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise ValueError(f"item {row} is of type {type(item).__name__}, expected a list of {wanted}")
+    return items
+
+
+def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
     """Load an encoder, in evaluation mode.
 
     Parameters
@@ -161,28 +164,26 @@ def load(spec, device="auto", precision="auto"):
     Raises
     ------
     ValueError
-        If the name or precision is unknown (with the near matches).
+        If the name, device or precision is unknown (with the near matches) or not to be had.
     OSError
-        If the checkpoint cannot be had, is gated, pickled, or not a dual encoder: one message that says what to do.
+        If the checkpoint cannot be had, is gated, pickled, asks for code of its own, or is not a dual encoder.
+    ImportError
+        If the model libraries are not installed.
     """
-    name, source, device = stored_name(spec), _source(spec), pick_device(device)
+    name = stored_name(spec)
+    source = _source(spec)
+    device = pick_device(device)
     precision = loaders.pick_precision(precision, device)
-    checkpoint = hub.find(name, source.checkpoint, source.revision)
     try:
-        towers = loaders.load(checkpoint, source.context, device, precision)
-    # The libraries raise a dozen kinds of errors for a folder that is not what it should be.
-    except Exception as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"encoder {name!r}: {checkpoint.library} cannot load {checkpoint.folder}: {why}") from error
-    return Encoder(
-        name=name,
-        spec=f"local:{source.checkpoint}" if _scheme(spec) == "local" else spec,
-        checkpoint=checkpoint.label,
-        **towers._asdict(),
-    )
+        checkpoint = hub.find(name, source.checkpoint, source.revision)
+        fields = loaders.load(checkpoint, source.context, device, precision)
+    except (OSError, ValueError) as error:
+        raise OSError(f"encoder {name!r}: {error}") from error
+    spec = f"local:{source.checkpoint}" if _scheme(spec) == "local" else spec
+    return Encoder(name=name, spec=spec, checkpoint=checkpoint.label, **fields)
 
 
-def stored_name(spec):
+def stored_name(spec: str) -> str:
     """The name under which embeddings of an encoder are stored, told without loading it.
 
     Of a folder it is the folder's own name: two of one name are told apart by `Encoder.checkpoint` only.
@@ -196,7 +197,7 @@ def stored_name(spec):
     return re.sub(r"[^\w.-]+", "-", f"local-{folder.name}" if folder else spec)
 
 
-def domain(spec):
+def domain(spec: str) -> str:
     """ "medical" or "general", by `REGISTRY`; of an encoder that is not in it, "general".
 
     Examples
@@ -207,13 +208,21 @@ def domain(spec):
     return REGISTRY[spec].domain if spec in REGISTRY else "general"
 
 
-def pick_device(device):
-    """A torch device name; "auto" is the first GPU when there is one."""
-    if device != "auto":
-        return device
+def pick_device(device: str) -> str:
+    """A torch device name, or a ValueError if it is not here; "auto" is the first GPU when there is one."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises three kinds for the ways in which a device is not there
+        gpus = torch.cuda.device_count()
+        raise ValueError(
+            f"device {device!r} is not to be had: torch finds {gpus or 'no'} GPU{'s' * (gpus > 1)} here; say 'auto' or "
+            "'cpu', or install a torch that fits the GPU's driver"
+        ) from error
+    return device
 
 
 def _scheme(spec):
@@ -222,12 +231,13 @@ def _scheme(spec):
         return None
     scheme, _, rest = str(spec).partition(":")
     if not rest or scheme not in ("hf", "open_clip", "local"):
-        pick(REGISTRY | dict.fromkeys(FORMS), spec, "encoder")
+        pick([*REGISTRY, *FORMS], spec, "encoder")
     return scheme
 
 
 def _source(spec):
-    scheme, rest = _scheme(spec), str(spec).partition(":")[2]
+    scheme = _scheme(spec)
+    _, _, rest = str(spec).partition(":")
     if scheme is None:
         return REGISTRY[spec]
     if scheme == "local":
@@ -235,19 +245,13 @@ def _source(spec):
     if scheme == "hf":
         repository, _, revision = rest.partition("@")
         return Source(repository, revision or "main", "general", None)
-    import open_clip
+    return _listed_by_open_clip(rest)
 
-    architecture, _, tag = rest.partition("/")
-    pick(dict.fromkeys(open_clip.list_models()), architecture, "open_clip architecture")
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    pick(dict.fromkeys(tags), tag, f"open_clip weights of {architecture}:")
+
+def _listed_by_open_clip(listed):
+    open_clip = extra("open_clip", "encoders")
+    architecture, _, tag = listed.partition("/")
+    pick(open_clip.list_models(), architecture, "open_clip architecture")
+    pick(open_clip.list_pretrained_tags_by_model(architecture), tag, f"open_clip weights of {architecture}:")
     repository = open_clip.get_pretrained_cfg(architecture, tag)["hf_hub"]
     return Source("/".join(repository.split("/")[:2]), "main", "general", None)
-
-
-def _normalise(rows, what):
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if len(bad):
-        raise ValueError(f"{what} {bad[0]} has an embedding of norm {norms[bad[0], 0]}: it cannot be normalised")
-    return rows / norms

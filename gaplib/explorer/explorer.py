@@ -4,28 +4,23 @@ The page holds numbers, not frames: along fixed directions a moved row is (x.axi
 browser computes every lambda exactly. What depends on all rows is computed here, for each lambda the slider can take.
 """
 
-import base64
 import html
-import io
 import json
+import os
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-from PIL import Image
+from numpy.typing import ArrayLike
 
 from gaplib import gap as measures
 from gaplib import modulate, project, rows
-from gaplib.datasets.pairs import label_columns, open_image
-from gaplib.lambdas import by_lambda
-
-__all__ = ["Explorer", "explore"]
-
-
-def __dir__():  # what tab completion shows
-    return __all__
-
+from gaplib.datasets.pairs import label_columns
+from gaplib.explorer.marks import coloured, one_a_pair, pack, short, short_texts, thumbnails
+from gaplib.modulate import by_lambda
 
 PAGE = Path(__file__).with_name("page.html")
 STEP = 0.005
@@ -37,11 +32,8 @@ MEASURES = {
     "paired_cosine": "paired cosine",
     "relative_gap": "relative gap (RMG)",
 }
-COLOURS = 7  # labels with a colour of their own; the others share grey
 CURVES = 8  # that can still be told apart
-TEXT = 200  # characters shown of a text
 ARCS = 100
-THUMBNAIL = 72
 
 
 @dataclass(frozen=True)
@@ -51,23 +43,43 @@ class Explorer:
     title: str
     page: str = field(repr=False)
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         # A frame keeps the page's styles and names apart from the notebook's, and survives export to HTML.
         style = "width: 100%; height: 900px; border: 0"
         return f'<iframe title="{html.escape(self.title)}" style="{style}" srcdoc="{html.escape(self.page)}"></iframe>'
 
-    def save(self, path):
-        """Write the page as one HTML file that needs no kernel and no network; returns its path."""
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write the page as one HTML file that needs no kernel and no network; returns its path.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written there. A page that stood there stays, and no part of a new one does.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_text(self.page, encoding="utf-8")
-        return unfinished.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".explorer-") as folder:
+                unfinished = Path(folder, "page")
+                unfinished.write_text(self.page, encoding="utf-8")
+                return unfinished.replace(path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OSError(f"cannot save the page as {path}: {reason}; name a file where you may write") from error
 
 
 def explore(
-    features, labels=None, n=2000, seed=0, sweep=None, gap=None, texts=None, images=None, umap=None, title=None
-):
+    features: Any,
+    labels: Sequence | None = None,
+    n: int = 2000,
+    seed: int = 0,
+    sweep: Any = None,
+    gap: ArrayLike | None = None,
+    texts: Sequence | None = None,
+    images: Sequence | None = None,
+    umap: tuple[Sequence[float], np.ndarray] | None = None,
+    title: str | None = None,
+) -> Explorer:
     """Both clouds, moved by a slider for lambda, with the measures of the gap beside them.
 
     Parameters
@@ -75,7 +87,8 @@ def explore(
     features : features.Features, or (ndarray, ndarray)
         Pairs: features, or image and text rows of unit norm, paired, at least two.
     labels : sequence, optional
-        What to colour by, one a pair; by default the labels of the features.
+        What to colour by, one a pair; by default the labels of the features. More than seven different floats become a
+        continuous scale; of names, the most frequent have a colour of their own. None, NaN and "" are "no label".
     n : int
         Pairs drawn, chosen by `seed`. The measures are of all pairs.
     seed : int
@@ -85,8 +98,9 @@ def explore(
         The gap vector to move along; by default that of the training rows of the features, or of the rows given.
     texts : sequence of str, optional
         Shown under the pointer, one a pair; by default those of the features.
-    images : sequence of bytes or str, optional
-        As in a pair table, one a pair: encoded files, or paths (under the image root of the features). Shown small.
+    images : sequence, optional
+        Shown small, one a pair: as in a pair table (encoded files, or paths under the image root of the features), PIL
+        images, arrays of 8-bit numbers, or None for no image.
     umap : (sequence of float, ndarray), optional
         From `project.umap_by_lambda` of the same pairs, all of which must be drawn.
     title : str, optional
@@ -108,117 +122,124 @@ def explore(
     >>> explorer, len(explorer.page) < 100_000
     (Explorer(title='eight made pairs'), True)
     """
-    gap_of = "fitted on these pairs" if gap is None else "as given"
-    if isinstance(features, (tuple, list)):
-        (image, text), root, curves = features, None, _curves(sweep)
-    else:
-        image, text = features.paired()
-        if gap is None:
-            gap, gap_of = measures.gap_vector(*features.paired("train")), "fitted on training pairs"
-        labels = _labels(features) if labels is None else labels
-        texts = features.pairs["text"] if texts is None else texts
-        title = title or f"{features.about.name} by {features.encoder}"
-        root, curves = features.about.root, _curves(sweep, features.about.name, features.encoder)
-    image, text = rows.check_pairs(image, text, least=2)
-    gap = modulate.check_gap(gap, image, text)
-    chosen = rows.sample(np.arange(len(image)), n, seed)
-    for name, values in (("labels", labels), ("texts", texts), ("images", images)):
-        if values is not None and len(values) != len(image):
-            raise ValueError(f"{name}: one a pair needed, got {len(values)} for {len(image)} pairs")
+    given = _given(features, gap)
+    image, text = rows.check_pairs(given.image, given.text, least=2)
+    gap = modulate.check_gap(given.gap, image, text)
+    total = len(image)
+    chosen = rows.sample(np.arange(total), n, seed)
+    labels = one_a_pair(given.labels if labels is None else labels, "labels", chosen, total)
+    texts = one_a_pair(given.texts if texts is None else texts, "texts", chosen, total)
+    images = one_a_pair(images, "images", chosen, total)
     data = {
-        "title": title or "Images and texts",
+        "title": short(title or given.title),
         "n": len(chosen),
-        "total": len(image),
-        "seed": seed,
-        "gap_of": gap_of,
+        "total": total,
+        "seed": int(seed),
+        "gap_of": given.gap_of,
         "pair": chosen.tolist(),
         "arcs": ARCS,
-        "measures": list(MEASURES),
-        "names": list(MEASURES.values()),
-        "first": float(LAMS[0]),
-        "step": STEP,
-        "steps": len(LAMS),
-        "numbers": _pack(by_lambda(image, text, LAMS, gap)[list(MEASURES)].to_numpy().T),
-        "curves": curves,
-        "labels": _codes(labels, chosen),
-        "texts": None if texts is None else [_short(t) for t in np.asarray(texts, object)[chosen]],
-        "thumbs": None if images is None else _thumbnails(np.asarray(images, object)[chosen], root, chosen),
-        "umap": _umap(umap, len(image), len(chosen)),
+        "curves": _curves(sweep, given.dataset, given.encoder),
+        "labels": coloured(labels),
+        "texts": short_texts(texts),
+        "thumbs": thumbnails(images, chosen, given.root),
+        "umap": _umap(umap, total, len(chosen)),
     }
+    data |= _numbers(image, text, gap)
     data |= _geometry(np.asarray(image[chosen], float), np.asarray(text[chosen], float), gap, seed)
     # Inside a script element only "<" can end it early.
     filled = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     return Explorer(data["title"], PAGE.read_text(encoding="utf-8").replace("__DATA__", filled))
 
 
-def _geometry(image, text, gap, seed):
-    """What the browser needs to move the rows drawn, and the plane of the two axes along which the gap is longest."""
-    axes = project.shared_pca(image, text, 3)
-    axes = np.pad(axes, ((0, 3 - len(axes)), (0, 0)))
-    along = axes @ gap
-    plane = np.sort(np.argsort(-np.abs(along), kind="stable")[:2])
-    # The rows in one random cycle: everybody's unpaired partner is the next.
-    order = np.random.default_rng(seed).permutation(len(image))
-    partner = np.empty_like(order)
-    partner[order] = np.roll(order, 1)
-    cosines = [np.einsum("ij,ij->i", image, text[other]) for other in (np.arange(len(text)), partner)]
-    return {
-        "rows": _pack([np.column_stack([x @ axes.T, x @ gap]) for x in (image, text)]),
-        "pairs": _pack(np.column_stack([cosines[0], partner, cosines[1]])),
-        "gap": along.tolist(),
-        "gap2": float(gap @ gap),
-        "plane": plane.tolist(),
-        "held": float(np.linalg.norm(along[plane]) / max(np.linalg.norm(gap), project.SHORT)),
-    }
+class _Given(NamedTuple):
+    """What the first argument of `explore` gives: rows, and what the others are by default."""
+
+    image: np.ndarray
+    text: np.ndarray
+    gap: np.ndarray | None
+    gap_of: str
+    labels: Sequence | None = None
+    texts: Sequence | None = None
+    title: str = "Images and texts"
+    root: Path | None = None
+    dataset: str | None = None
+    encoder: str | None = None
 
 
-def _pack(numbers):
-    return base64.b64encode(np.asarray(numbers, "<f4").tobytes()).decode()
-
-
-def _short(text):
-    text = str(text)
-    return text if len(text) <= TEXT else text[: TEXT - 1] + "\u2026"
+def _given(features, gap):
+    if isinstance(features, tuple | list) and len(features) == 2:
+        return _Given(*features, gap, "fitted on these pairs" if gap is None else "as given")
+    if not hasattr(features, "paired"):
+        kind = type(features).__name__
+        raise ValueError(f"features: Features, or two arrays (image, text) of paired rows, needed; got {kind}")
+    gap_of = "as given"
+    if gap is None:
+        gap = measures.gap_vector(*features.paired("train"))
+        gap_of = "fitted on training pairs"
+    return _Given(
+        *features.paired(),
+        gap,
+        gap_of,
+        labels=_labels(features),
+        texts=features.pairs.get("text"),
+        title=f"{features.about.name} by {features.encoder}",
+        root=features.about.root,
+        dataset=features.about.name,
+        encoder=features.encoder,
+    )
 
 
 def _labels(features):
     """One name a pair; of several labels, all that hold."""
-    about, table = features.about, features.pairs
-    if about.task != "multilabel":
-        return table["label"]
-    names = np.array(label_columns(about), object)
-    return [" + ".join(names[row]) or "none" for row in table[list(names)].to_numpy(bool)]
+    if features.about.task != "multilabel":
+        return features.pairs.get("label")
+    names = np.array(label_columns(features.about), object)
+    held = features.pairs[list(names)].to_numpy(bool)
+    return [" + ".join(names[row]) or "none" for row in held]
 
 
-def _codes(labels, chosen):
-    if labels is None:
-        return None
-    codes, names = pd.factorize(pd.Series(list(labels)).astype(str)[chosen])
-    common = np.argsort(-np.bincount(codes), kind="stable")
-    colour = np.full(len(names), COLOURS)
-    colour[common[:COLOURS]] = np.arange(min(COLOURS, len(names)))
-    shown = [names[c] for c in common[:COLOURS]]
-    shown += [f"{len(names) - COLOURS} others"] * (len(names) > COLOURS)
+def _numbers(image, text, gap):
+    """The measures of all rows at every place of the slider."""
+    table = by_lambda(image, text, LAMS, gap)
     return {
-        "codes": colour[codes].tolist(),
-        "shown": [_short(s) for s in shown],
-        "all": codes.tolist(),
-        "names": [_short(s) for s in names],
+        "measures": list(MEASURES),
+        "names": list(MEASURES.values()),
+        "first": float(LAMS[0]),
+        "step": STEP,
+        "steps": len(LAMS),
+        "numbers": pack(table[list(MEASURES)].to_numpy().T),
     }
 
 
-def _thumbnails(images, root, chosen):
-    index, distinct = pd.factorize(images)
-    first = chosen[pd.Series(index).drop_duplicates().index]
-    pictures = [_picture(open_image(i, root, f"images, row {r}")) for i, r in zip(distinct, first, strict=True)]
-    return {"index": index.tolist(), "pictures": pictures}
+def _geometry(image, text, gap, seed):
+    """What the browser needs to move the rows drawn, and the plane of the two axes along which the gap is longest."""
+    axes = project.shared_pca(image, text, 3)
+    axes = np.pad(axes, ((0, 3 - len(axes)), (0, 0)))  # rows may be narrower than that
+    along = axes @ gap
+    longest_first = np.argsort(-np.abs(along), kind="stable")
+    plane = np.sort(longest_first[:2])
+    length = max(np.linalg.norm(gap), project.SHORT)
+    partner = _partners(len(image), seed)
+    seen_images = np.column_stack([image @ axes.T, image @ gap])
+    seen_texts = np.column_stack([text @ axes.T, text @ gap])
+    paired = np.einsum("ij,ij->i", image, text)
+    unpaired = np.einsum("ij,ij->i", image, text[partner])
+    return {
+        "rows": pack(np.stack([seen_images, seen_texts])),
+        "pairs": pack(np.column_stack([paired, partner, unpaired])),
+        "gap": along.tolist(),
+        "gap2": float(gap @ gap),
+        "plane": plane.tolist(),
+        "held": float(np.linalg.norm(along[plane]) / length),
+    }
 
 
-def _picture(image):
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=60)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+def _partners(n, seed):
+    """For each row another one, unpaired: the next in one random cycle of all."""
+    order = np.random.default_rng(seed).permutation(n)
+    partner = np.empty_like(order)
+    partner[order] = np.roll(order, 1)
+    return partner
 
 
 def _umap(umap, total, drawn):
@@ -230,25 +251,29 @@ def _umap(umap, total, drawn):
             f"umap: needed two lambdas or more, and both modalities of all {total} pairs drawn (n={drawn}); "
             f"got {len(lams)} lambdas and an array of shape {np.shape(at)}"
         )
-    return {"lams": [float(lam) for lam in lams], "at": _pack(at)}
+    return {"lams": [float(lam) for lam in lams], "at": pack(at)}
 
 
-def _curves(sweep, dataset=None, encoder=None):
+def _curves(sweep, dataset, encoder):
     """Mean and deviation over seeds of the test AUC, one curve a cell of the sweep, named by what tells them apart."""
     if sweep is None:
         return []
     from gaplib.sweep.scores import CELL, curve
 
-    table = curve(getattr(sweep, "table", sweep)).fillna({"std": 0})  # a single seed has no deviation
+    table = curve(getattr(sweep, "table", sweep)).dropna(subset="mean")
+    table = table.fillna({"std": 0})  # a single seed has no deviation
+    which = ""
     if dataset is not None:
         table = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
-    cells = table.groupby(CELL, sort=False)
+        which = f" of {dataset} by {encoder}"
+    cells = [cell for _, cell in table.groupby(CELL, sort=False)]
     if not 0 < len(cells) <= CURVES:
-        which = f" of {dataset} by {encoder}" if dataset is not None else ""
         raise ValueError(f"sweep: from 1 to {CURVES} curves can be shown, it holds {len(cells)}{which}")
-    told = [c for c in CELL if table[c].nunique() > 1]
-    return [
-        {"name": ", ".join(str(group[c].iloc[0]) for c in told) or "test AUC"}
-        | group.sort_values("lam")[["lam", "mean", "std"]].to_dict("list")
-        for _, group in cells
-    ]
+    told = [column for column in CELL if table[column].nunique() > 1]
+    return [_curve(cell, told) for cell in cells]
+
+
+def _curve(cell, told):
+    names = [str(cell[column].iloc[0]) for column in told]
+    numbers = cell.sort_values("lam")[["lam", "mean", "std"]].to_dict("list")
+    return {"name": ", ".join(names) or "test AUC"} | numbers

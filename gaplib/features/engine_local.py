@@ -1,168 +1,271 @@
 """Images and texts through a frozen encoder on this machine, as fast as the model itself.
 
 Worker processes decode and preprocess the next images while the model embeds these (torch's DataLoader). The texts of a
-shard go in order of length, for some towers are spared the padding that no text of a batch needs.
+block go in order of length, for some towers are spared the padding that no text of a batch needs.
 """
 
 import errno
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
-from tqdm import tqdm
+from torch.utils.data import DataLoader, get_worker_info
+from tqdm.auto import tqdm
 
 from gaplib.datasets.pairs import open_image
+from gaplib.features.blocks import Items
+from gaplib.rows import normalise
 
 BATCH = {"cpu": 32, "cuda": 512}  # to begin with; halved until it fits
-CHUNK = 32  # images that a worker hands over at a time, in shared memory
+CHUNK = 32  # images that a worker hands over at a time
 TROUBLE = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}  # not the image's fault
 FEW = 64  # images that are decoded before worker processes would have started
 
 
 @contextmanager
-def engine(encoder, workers=None):
+def engine(encoder, workers: int | None = None) -> Iterator[Callable]:
     """`encode` for an encoder, with so many processes that decode images (by default what keeps the device busy)."""
     yield partial(encode, encoder, workers)
 
 
-def encode(encoder, workers, items, todo, batch=None):
-    """Unit-norm embeddings of `items`, shard by shard.
+def encode(encoder, workers: int | None, items: Items, todo: list[range], batch: int | None = None) -> Iterator[tuple]:
+    """Unit-norm embeddings of `items`, block by block.
 
-    A shard is encoded at one batch size from its first item to its last, so that its bytes depend on nothing else; when
-    the memory does not hold a batch, the shard is begun anew with half of it.
+    A block is encoded at one batch size from its first item to its last, so that its bytes depend on nothing else; when
+    the memory does not hold a batch, the block is begun anew with half of it.
 
     Parameters
     ----------
     encoder : encoders.Encoder
     workers : int or None
-    items : shards.Items
-    todo : list of shards.Shard
+    items : blocks.Items
+    todo : list of range
     batch : int, optional
         By default what suits the device.
 
     Yields
     ------
-    shard, rows, note : Shard, ndarray of shape (n, d), dict
-        The note has `batch`; `bad`, a list of (row, message) of images that cannot be read and have no row; and `cut`,
-        the number of texts that were longer than the encoder's context.
+    block, rows, note : range, ndarray of shape (len(block), d), dict
+        The note has `batch`; `bad`, a list of (place in the block, message) of images that cannot be read, whose rows
+        are zero; and `cut`, the number of texts that were longer than the encoder's context.
 
     Raises
     ------
     ValueError
         If an embedding cannot be normalised (says which).
     RuntimeError
-        If not even a single item fits into memory.
+        If not even a single item fits into memory, or a worker process was killed.
     """
     device = next(encoder.model.parameters()).device
-    todo, batch = list(todo), batch or BATCH.get(device.type, BATCH["cpu"])
-    total = sum(shard.stop - shard.start for shard in todo)
-    with tqdm(total=total, desc=f"{items.about.name} x {encoder.name}", unit=items.kind, leave=False) as bar:
-        while todo:
+    batch = batch or BATCH.get(device.type, BATCH["cpu"])
+    left = list(todo)
+    total = sum(map(len, left))
+    with tqdm(
+        total=total, desc=f"{items.about.name} x {encoder.name}", unit=items.kind, delay=5, mininterval=1, leave=False
+    ) as bar:
+        while left:
+            run = _Run(encoder, items, batch, device, bar.update)
             try:
-                # One loader for all images, so that its workers never wait; texts are measured as their turn comes.
-                turn = tuple(todo) if items.kind == "image" else todo[:1]
-                for rows, note in _pass(encoder, items, turn, batch, workers, device, bar):
-                    yield todo.pop(0), rows, note
+                for rows, note in run.images(list(left), workers) if items.kind == "image" else run.texts(list(left)):
+                    yield left.pop(0), rows, note | {"batch": batch}
             except RuntimeError as error:
-                if not _out_of_memory(error) or batch == 1:
-                    raise
-                batch //= 2
+                batch = _smaller(batch, error)
                 print(f"{items.about.name} x {encoder.name}: out of memory; going on with batches of {batch}")
                 torch.cuda.empty_cache()
+                bar.n = total - sum(map(len, left))
 
 
-def _out_of_memory(error):
+def _smaller(batch, error):
+    """The next batch size after an error that says that memory is full; other errors are raised."""
+    said = str(error)
+    if "DataLoader worker" in said:
+        raise RuntimeError(
+            f"a process that decodes images was killed ({said.splitlines()[0]}), most often because memory was full: "
+            "what is finished is kept, so run this again, with fewer such processes (workers=1, or 0 for none)"
+        ) from error
     # On a CPU, and where a library asks for the memory itself, it is no error of its own.
     words = ("out of memory", "allocate memory", "not enough memory", "ALLOC_FAILED")
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in str(error) for word in words)
+    full = isinstance(error, torch.cuda.OutOfMemoryError) or any(word in said for word in words)
+    if batch == 1 or not full:
+        raise error
+    return batch // 2
 
 
-def _pass(encoder, items, todo, batch, workers, device, bar):
-    """Rows and note of one shard after the other, until all are done or one fails."""
-    chunk, orders, cut = min(CHUNK, batch), [np.arange(shard.start, shard.stop) for shard in todo], 0
-    if items.kind == "text":
-        lengths = np.concatenate([encoder.lengths(list(items.values[order])) for order in orders])
-        orders, cut = [orders[0][np.argsort(lengths, kind="stable")]], int((lengths > encoder.context).sum())
-    places = [order[i : i + chunk] for order in orders for i in range(0, len(order), chunk)]
-    chunks = iter(_loader(encoder, items, places, workers, device))
-    tower = encoder.image_tower if items.kind == "image" else encoder.text_tower
-    for shard, order in zip(todo, orders, strict=True):
-        outputs, bad = [], []
-        for start in range(0, len(order), batch):
-            stop = min(start + batch, len(order))
-            parts = [next(chunks) for _ in range(start, stop, chunk)]
-            if trouble := [part for part, _ in parts if isinstance(part, OSError)]:
-                raise trouble[0]
-            bad += [failure for _, failures in parts for failure in failures]
-            if inputs := [part for part, _ in parts if part is not None]:
-                outputs.append(_embed(tower, inputs, device))
-            bar.update(stop - start)
-        raw = torch.cat(outputs).cpu().numpy() if outputs else np.empty((0, encoder.dim), np.float32)
-        if items.kind == "text":
-            raw = raw[np.argsort(order)]
-        yield _normalise(raw, encoder, items, shard, bad), {"batch": batch, "bad": bad, "cut": cut}
+def _split(block, size):
+    return [block[start : start + size] for start in range(0, len(block), size)]
+
+
+class _Run(NamedTuple):
+    """One way through blocks, at one batch size."""
+
+    encoder: Any
+    items: Items
+    batch: int
+    device: torch.device
+    advance: Callable
+
+    def texts(self, todo):
+        """Rows and note of one block after the other."""
+        for block in todo:
+            values = self.items.values[block.start : block.stop]
+            lengths = np.array(self.encoder.lengths(list(values)))
+            order = np.argsort(lengths, kind="stable")
+            outputs = []
+            for places in _split(order, self.batch):
+                tokens = self.encoder.tokens(list(values[places]))
+                outputs.append(_embed(self.encoder.text_tower, [tokens], self.device))
+                self.advance(len(places))
+            rows = self._unit(outputs, block.start + order)
+            yield rows[np.argsort(order)], {"bad": [], "cut": int((lengths > self.encoder.context).sum())}
+
+    def images(self, todo, workers):
+        """Rows and note of one block after the other."""
+        # One loader for all blocks, so that its workers never wait.
+        chunks = _taken(_loader(self.encoder, self.items, self._chunks(todo), workers, self.device))
+        for block in todo:
+            outputs = []
+            read = []
+            bad = []
+            for part in _split(block, self.batch):
+                found = [next(chunks) for _ in self._chunks([part])]
+                inputs = [chunk.pixels for chunk in found if chunk.pixels is not None]
+                if inputs:
+                    outputs.append(_embed(self.encoder.image_tower, inputs, self.device))
+                for chunk in found:
+                    read += chunk.read
+                    bad += chunk.bad
+                self.advance(len(part))
+            rows = np.zeros((len(block), self.encoder.dim), np.float32)
+            if read:
+                rows[np.array(read) - block.start] = self._unit(outputs, read)
+            yield rows, {"bad": [(item - block.start, message) for item, message in bad], "cut": 0}
+
+    def _chunks(self, todo):
+        """What the workers hand over at a time, such that every batch begins with a new one."""
+        parts = [part for block in todo for part in _split(block, self.batch)]
+        return [chunk for part in parts for chunk in _split(part, min(CHUNK, self.batch))]
+
+    def _unit(self, outputs, numbers):
+        """Outputs of unit norm, or an error that names the pair of the first that cannot be."""
+        raw = torch.cat(outputs).cpu().numpy()
+        try:
+            return normalise(raw, "embeddings")
+        except ValueError as error:
+            norms = np.linalg.norm(raw, axis=1)
+            wrong = int(np.argmin(np.isfinite(norms) & (norms > 0)))
+            raise ValueError(
+                f"dataset {self.items.about.name!r}, row {self.items.rows[numbers[wrong]]}: {self.encoder.name} gives "
+                f"its {self.items.kind} an embedding of norm {norms[wrong]}, which cannot be normalised"
+            ) from error
 
 
 @torch.inference_mode()
 def _embed(tower, inputs, device):
     # Each part by itself: joined first, they would no longer lie in pinned memory.
-    return tower(torch.cat([part.to(device, non_blocking=True) for part in inputs])).float()
+    return tower(torch.cat([torch.as_tensor(part).to(device, non_blocking=True) for part in inputs])).float()
 
 
-def _normalise(raw, encoder, items, shard, bad):
-    norms = np.linalg.norm(raw, axis=1, keepdims=True)
-    wrong = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if len(wrong):
-        rows = [row for row in items.rows[shard.start : shard.stop] if row not in {row for row, _ in bad}]
-        raise ValueError(
-            f"dataset {items.about.name!r}, row {rows[wrong[0]]}: {encoder.name} gives its {items.kind} an embedding "
-            f"of norm {norms[wrong[0], 0]}, which cannot be normalised"
-        )
-    return raw / norms
+class _Chunk(NamedTuple):
+    """Some images as the model takes them (None: none of them can be read), and which they are.
+
+    `bad` has (item, message) of the others; `trouble` is an error of the machine.
+    """
+
+    pixels: torch.Tensor | np.ndarray | None
+    read: list[int]
+    bad: list[tuple[int, str]]
+    trouble: OSError | None = None
 
 
+@dataclass
 class _Chunks:
-    """A map-style dataset: item i is chunk i, made ready where it is asked for."""
+    """A map-style dataset: chunk i is made ready where it is asked for."""
 
-    def __init__(self, items, places, prepare):
-        self.items, self.places, self.prepare = items, places, prepare
+    items: Items
+    chunks: list[range]
+    pixels: Callable
 
     def __len__(self):
-        return len(self.places)
+        return len(self.chunks)
 
     def __getitem__(self, i):
-        """The model's input (None: nothing of it can be read; OSError: the machine failed), and what cannot be read."""
-        kind, values, rows, about = self.items.at(self.places[i])
-        if kind == "text":
-            return self.prepare(list(values)), []
-        images, failures = [], []
-        for value, row in zip(values, rows, strict=True):
+        ready = []
+        read = []
+        bad = []
+        for item in self.chunks[i]:
             try:
-                images.append(open_image(value, about.root, f"dataset {about.name!r}, row {row}"))
+                image = self._opened(item)
+            except OSError as trouble:
+                return _Chunk(None, [], [], trouble)
             except ValueError as error:
-                cause = error.__cause__
-                if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in TROUBLE:
-                    return OSError(f"{error}: the disk or the memory failed, not the image; run it again"), []
-                failures.append((int(row), str(error)))
-        return self.prepare(images) if images else None, failures
+                bad.append((item, str(error)))
+            else:
+                ready.append(self.pixels([image]))
+                read.append(item)
+                del image  # one at a time: a photograph takes a hundred times more than what the model sees of it
+        return _Chunk(_shared(torch.cat(ready)) if ready else None, read, bad)
+
+    def _opened(self, item):
+        about = self.items.about
+        try:
+            return open_image(
+                self.items.values[item], about.root, f"dataset {about.name!r}, row {self.items.rows[item]}"
+            )
+        except ValueError as error:
+            cause = error.__cause__
+            if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in TROUBLE:
+                raise OSError(f"{error}: the disk or the memory failed, not the image; run it again") from error
+            raise
 
 
-def _loader(encoder, items, places, workers, device):
+def _shared(pixels):
+    """In shared memory, if these are made by a worker; as an array, which goes through a pipe, where that is full.
+
+    A tensor that is handed over would be moved there anyway, but in a thread whose error nobody sees.
+    """
+    if get_worker_info() is None:
+        return pixels
+    try:
+        return pixels.share_memory_()
+    except RuntimeError:
+        return pixels.numpy()
+
+
+def _taken(loader):
+    """The chunks of a loader in turn; the machine's errors are raised."""
+    told = False
+    for chunk in loader:
+        if chunk.trouble is not None:
+            raise chunk.trouble
+        if isinstance(chunk.pixels, np.ndarray) and not told:
+            print("shared memory (/dev/shm) is too small for images: handing them over more slowly, through pipes")
+            told = True
+        yield chunk
+
+
+def _loader(encoder, items, chunks, workers, device):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if items.kind == "text" or sum(map(len, places)) < FEW:
+    if sum(map(len, chunks)) < FEW:
         workers = 0
     elif workers is None:
         # A model on the CPU takes all cores and needs few images; one on a GPU needs all cores to be fed.
         workers = min(cores - 1, 16) if device.type == "cuda" else max(1, cores // 4)
     return DataLoader(
-        _Chunks(items, places, encoder.pixels if items.kind == "image" else encoder.tokens),
+        _Chunks(items, chunks, encoder.pixels),
         batch_size=None,
+        collate_fn=_as_it_is,
         num_workers=workers,
         pin_memory=device.type == "cuda",
         # Forking starts at once and copies nothing; elsewhere it is not safe.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
+
+
+def _as_it_is(chunk):
+    return chunk

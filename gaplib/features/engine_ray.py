@@ -1,7 +1,7 @@
 """The same extraction on all GPUs of a machine or a cluster, or by several CPU workers, as actors of Ray Data.
 
-Each actor holds an encoder and sends finished shards back; this process alone writes them, so that only the images and
-the checkpoint must be within reach of every machine. An actor that dies is started again, and with it the shard that it
+Each actor holds an encoder and sends finished blocks back; this process alone writes them, so that only the images and
+the checkpoint must be within reach of every machine. An actor that dies is started again, and with it the block that it
 was at. `RAY_ADDRESS` names a running cluster; without it Ray starts on this machine, with no dashboard and no usage
 statistics, and is shut down afterwards.
 """
@@ -9,23 +9,26 @@ statistics, and is shut down afterwards.
 import json
 import logging
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from gaplib import encoders
-from gaplib.features.shards import Items, Shard
+from gaplib.features.blocks import Items
+from gaplib.names import extra
 
 CORES = 4  # that a worker without a GPU takes by default
 
 
 class Worker:
-    """An encoder in an actor: the items of one shard in, its rows and note out."""
+    """An encoder in an actor: the items of one block in, its rows and note out."""
 
     def __init__(self, spec, precision, checkpoint, *settings):
-        self.encoder, self.settings = encoders.load(spec, "auto", precision), settings
+        self.encoder = encoders.load(spec, "auto", precision)
+        self.settings = settings
         if self.encoder.checkpoint != checkpoint:
             raise ValueError(f"a worker finds {self.encoder.checkpoint} where {checkpoint} is asked for")
 
@@ -35,13 +38,13 @@ class Worker:
         (task,) = table.to_pylist()
         kind, about, batch, workers = self.settings
         items = Items(kind, np.array(task["values"], object), np.array(task["rows"]), about)
-        ((_, rows, note),) = encode(self.encoder, workers, items, [Shard(kind, 0, len(items.values))], batch)
+        ((_, rows, note),) = encode(self.encoder, workers, items, [range(len(items.values))], batch)
         return {"start": [task["start"]], "rows": [rows.tobytes()], "note": [json.dumps(note)]}
 
 
 @contextmanager
-def engine(encoder, workers=None):
-    """An `encode` as `forward.engine` gives it, by Ray: shards come as they are finished.
+def engine(encoder, workers: int | None = None) -> Iterator[Callable]:
+    """An `encode` as `engine_local.engine` gives it, by Ray: blocks come as they are finished.
 
     Parameters
     ----------
@@ -55,10 +58,8 @@ def engine(encoder, workers=None):
         If Ray is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray.data
-    except ImportError as error:
-        raise ImportError('engine="ray" needs Ray: pip install "gaplib[cluster]"') from error
+    ray = extra("ray", "cluster")
+    extra("ray.data", "cluster")
     if ours := not ray.is_initialized():
         _start(ray)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -84,16 +85,13 @@ def _encode(ray, encoder, workers, items, todo, batch):
     if not todo:
         return
     have = ray.cluster_resources()
-    gpus, cores = int(have.get("GPU", 0)), int(have.get("CPU", 1))
+    gpus = int(have.get("GPU", 0))
+    cores = int(have.get("CPU", 1))
     workers = workers or gpus or max(1, cores // CORES)
     need = min(1, gpus / workers)  # of a GPU, by each
     share = next((s for s in range(cores, 0, -1) if _places(ray, s, need) >= workers), cores / workers)
-    tasks = [
-        {"start": start, "values": list(items.values[start:stop]), "rows": list(items.rows[start:stop])}
-        for _, start, stop in todo
-    ]
     settings = (items.kind, items.about, batch, int(share) - 1 if share > 1 else 0)
-    done = ray.data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
+    done = ray.data.from_items(_tasks(items, todo), override_num_blocks=len(todo)).map_batches(
         Worker,
         fn_constructor_args=(encoder.spec, encoder.precision, encoder.checkpoint, *settings),
         compute=ray.data.ActorPoolStrategy(size=workers),
@@ -102,10 +100,23 @@ def _encode(ray, encoder, workers, items, todo, batch):
         num_cpus=share,
         num_gpus=need or None,
     )
-    shards = {shard.start: shard for shard in todo}
-    for row in tqdm(done.iter_rows(), f"{items.about.name} x {encoder.name}", len(todo), unit="shard", leave=False):
+    blocks = {block.start: block for block in todo}
+    what = f"{items.about.name} x {encoder.name}"
+    for row in tqdm(done.iter_rows(), what, len(todo), unit="block", delay=5, mininterval=1, leave=False):
         rows = np.frombuffer(row["rows"], np.float32).reshape(-1, encoder.dim)
-        yield shards[row["start"]], rows, json.loads(row["note"])
+        yield blocks[row["start"]], rows, json.loads(row["note"])
+
+
+def _tasks(items, todo):
+    """What is sent to the actors, a block each."""
+    return [
+        {
+            "start": block.start,
+            "values": list(items.values[block.start : block.stop]),
+            "rows": list(items.rows[block.start : block.stop]),
+        }
+        for block in todo
+    ]
 
 
 def _places(ray, share, need):

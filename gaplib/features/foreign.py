@@ -1,66 +1,221 @@
-"""Embeddings that somebody else computed: from CSV, parquet or npz to the arrays and the pair table of a feature file.
+"""Embeddings that somebody else computed, from files or arrays.
 
-The layout is that of the source paper's code (github.com/dsrestrepo/Embedding-Alignment, `src/vlm_embeddings.py`): the
-dataset's own columns beside `img_emb_0`, `img_emb_1`, ... and `text_emb_0`, ..., one row a pair, and a `split` column.
+The layout of a file is that of the source paper's code (github.com/dsrestrepo/Embedding-Alignment,
+`src/vlm_embeddings.py`): the dataset's own columns beside `img_emb_0`, `img_emb_1`, ... and `text_emb_0`, ..., one row
+a pair, and a `split` column.
 """
 
 import hashlib
 import re
 import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from gaplib.datasets.pairs import DOMAINS, SPLITS, About
-from gaplib.names import pick
+from gaplib import rows
+from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, fingerprint, split_by_group
+from gaplib.features import store
+from gaplib.features.features import Features, opened, place, refuse_others
+from gaplib.names import pick, plain
 
 PREFIXES = {"image": "img_emb_", "text": "text_emb_"}
-VALIDATION = dict.fromkeys(("validate", "validation", "valid", "dev"), "val")
 CHUNK = 20_000  # rows of a CSV that are parsed at a time
 NORM = 1e-3  # how far from 1 a norm may be before we say that we normalise
+OTHERWISE = (
+    'other layouts go in by features.from_arrays(image, text, ...), a column of lists as np.stack(table["name"])'
+)
 
 
-def load(path, name, label, domain, separator, least, columns):
-    """Arrays, pair table and description; see `features.read` for the parameters and errors."""
+def read(
+    path: str | Path,
+    dataset: str,
+    encoder: str,
+    label: str | list[str] | None = "label",
+    domain: str = "natural",
+    *,
+    image: str | None = None,
+    text: str | None = None,
+    group: str | None = None,
+    separator: str | None = None,
+    least: int = 1,
+) -> Features:
+    """Store embeddings that you already have, so that `load` and every notebook from 02 on find them.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV or parquet with the columns `img_emb_0`, ..., `text_emb_0`, ..., `split` and label columns, one row a pair
+        (the layout of the source paper's code); or npz with `image` and `text`, both of shape (n, d), and one array of
+        length n for each further column.
+    dataset, encoder : str
+        What to call them; `extract` and `load` take the same names.
+    label : str, list of str or None
+        The column with the class; or the 0/1 columns of a multilabel task, where missing counts as 0 and rows with a
+        -1 (uncertain) are left out, as published; or None: there are no labels.
+    domain : {"natural", "medical"}
+    image, text, group : str, optional
+        Columns with the image's name or path, its text, and what must not straddle splits; by default those named so.
+    separator : str, optional
+        What stands between the labels where one cell holds several, such as the answers ", " of DAQUAR: multilabel.
+    least : int
+        With `separator`, labels of fewer test rows are left out, and rows that then have none (DAQUAR: 100).
+
+    Returns
+    -------
+    Features
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column is missing, a number is not finite, widths differ, a split or label is not valid (says which row),
+        or the dataset has features of other pairs, or features that were encoded here.
+    """
+    path = Path(path)
+    folder = place(dataset, encoder)
+    if store.known(folder) and "origin" not in store.known(folder):
+        raise ValueError(f"{folder} was encoded here, not read in; remove it, or give the dataset another name")
+    x, table = _contents(path)
+    columns = {"image": image, "text": text, "group": group}
+    labels = partial(_labels, label=label, separator=separator, least=least)
+    arrays, pairs, about = _assembled(str(path), x, table, columns, labels, folder.parent.name, domain)
+    named = pairs.assign(image=pairs["image"].map(str.encode))  # names of images that need not be here
+    header = {
+        "encoder": folder.name,
+        "fingerprint": fingerprint(Dataset(named, about)),
+        "normalisation": "l2",
+        "origin": f"{path.name} (sha256 {_digest(path)})",
+        "skipped": [],
+    }
+    refuse_others(folder, header["fingerprint"], read_in=False)
+    with store.locked(folder, f"{about.name} with {folder.name}"):
+        digests = store.save(store.unfinished(folder), arrays)
+        store.settle(folder, header | {"digests": digests}, about, store.pack_table(Dataset(pairs, about)))
+        store.tidy(folder)
+    return opened(folder)
+
+
+def from_arrays(
+    image: ArrayLike,
+    text: ArrayLike,
+    labels: ArrayLike | pd.DataFrame | None = None,
+    split: ArrayLike | None = None,
+    *,
+    dataset: str = "arrays",
+    encoder: str = "given",
+    texts: ArrayLike | None = None,
+    group: ArrayLike | None = None,
+    domain: str = "natural",
+) -> Features:
+    """Features of embeddings in memory, for everything that takes features; nothing is stored.
+
+    Parameters
+    ----------
+    image, text : array_like of shape (n, d)
+        Row i of both belongs to pair i; normalised if need be.
+    labels : array_like of shape (n,), or DataFrame of 0/1 columns, optional
+        The class of each pair; or several labels by name, a multilabel task.
+    split : array_like of shape (n,), optional
+        "train", "val" or "test" of each pair; by default groups are cut 70/10/20.
+    dataset, encoder : str
+        What to call them.
+    texts, group : array_like of shape (n,), optional
+        The text of each pair; and what must not straddle splits, by default every pair by itself.
+    domain : {"natural", "medical"}
+
+    Returns
+    -------
+    Features
+
+    Raises
+    ------
+    ValueError
+        If lengths or widths differ, a row is zero or not finite, or a split or label is not valid (says which row).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> f = from_arrays(rng.normal(size=(10, 4)), rng.normal(size=(10, 4)), labels=list("ab") * 5)
+    arrays: image embeddings are not of unit norm (off by up to 1.75): normalised
+    arrays: text embeddings are not of unit norm (off by up to 1.56): normalised
+    >>> f
+    Features(arrays by given: 10 pairs of 10 images and 10 texts, 4 wide)
+    """
+    x = {"image": rows.check(image, "image"), "text": rows.check(text, "text")}
+    n = len(x["image"])
+    table = pd.DataFrame(index=range(n))
+    for name, values in {"text": texts, "group": group, "split": split}.items():
+        if values is not None:
+            table[name] = _one_each(values, name, n)
+    if split is None:
+        table["split"] = split_by_group(table.get("group", table.index))
+    label = None
+    if np.ndim(labels) == 2:
+        columns = labels if isinstance(labels, pd.DataFrame) else pd.DataFrame(np.asarray(labels))
+        label = [str(name) for name in columns]
+        for name in columns:
+            table[str(name)] = _one_each(columns[name], "labels", n)
+    elif labels is not None:
+        label = "label"
+        table["label"] = _one_each(labels, "labels", n)
+    read = partial(_labels, label=label, separator=None, least=1)
+    arrays, pairs, about = _assembled("arrays", x, table, {}, read, plain(dataset, "dataset"), domain)
+    return Features(**arrays, table=pairs, about=about, encoder=plain(encoder, "encoder"))
+
+
+def _one_each(values, name, n):
+    values = np.asarray(values).tolist()
+    if not isinstance(values, list) or len(values) != n:
+        many = len(values) if isinstance(values, list) else "one"
+        raise ValueError(f"{name}: one entry a pair is needed, got {many} for {n} pairs")
+    return values
+
+
+def _digest(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _has(names):
+    names = [str(name) for name in names]
+    shown = ", ".join(names[:9]) + ", ..." * (len(names) > 9)
+    return f"it has {shown}" if names else "it has no other columns"
+
+
+def _contents(path):
+    """Embeddings by kind, and a table of everything else."""
     if not path.is_file():
         raise FileNotFoundError(f"no file {path} to read embeddings from")
-    pick(dict.fromkeys(DOMAINS), domain, "domain")
+    if path.suffix.lower() == ".npy":
+        raise ValueError(
+            f"{path} holds one array: save both with np.savez('both.npz', image=..., text=..., split=..., label=...), "
+            "or give them to features.from_arrays(image, text, ...)"
+        )
+    reader = pick(KINDS, path.suffix.lower(), "kind of embedding file")
     try:
-        x, table = pick(KINDS, path.suffix.lower(), "kind of embedding file")(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return reader(path)
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
         if str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path} cannot be read ({error})") from error
-    if len(x["image"]) != len(x["text"]) or x["image"].shape[1] != x["text"].shape[1] or not x["image"].size:
-        raise ValueError(f"{path}: image embeddings of shape {x['image'].shape}, text embeddings of {x['text'].shape}")
-    x = {kind: _unit(rows, f"{path}: {kind}") for kind, rows in x.items()}
-    pairs = _pairs(path, table, columns)
-    keep, task, labels, targets = _labels(path, table, label, pairs["split"], separator, least)
-    pairs, arrays = pairs[keep].join(targets).reset_index(drop=True), {}
-    for kind, rows in x.items():
-        # Equal rows are stored once, as if gaplib had encoded each distinct image and text.
-        index, _ = pd.factorize(np.array([hashlib.sha256(row).hexdigest() for row in rows[keep]]))
-        arrays[f"{kind}_index"] = index
-        arrays[kind] = rows[keep][pd.Series(index).drop_duplicates().index]
-    if missing := [split for split in ("train", "test") if not (pairs["split"] == split).any()]:
-        raise ValueError(f"{path}: no pairs in split {missing[0]!r}")
-    _warn_of_merges(path, pairs, arrays)
-    return arrays, pairs, About(name, domain, task, labels)
-
-
-def digest(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _columns(path, names):
     """Embedding columns of each kind, sorted by number."""
     found = {}
     for kind, prefix in PREFIXES.items():
-        numbers = sorted(int(match[1]) for name in names if (match := re.fullmatch(rf"{prefix}(\d+)", str(name))))
+        matches = [re.fullmatch(rf"{prefix}(\d+)", str(name)) for name in names]
+        numbers = {int(match[1]) for match in matches if match}
         if not numbers:
-            raise ValueError(f"{path}: no columns {prefix}0, {prefix}1, ...; it has {', '.join(map(str, names[:9]))}")
-        found[kind] = [f"{prefix}{number}" for number in numbers]
+            raise ValueError(f"{path}: no columns {prefix}0, {prefix}1, ...; {_has(names)}; {OTHERWISE}")
+        if missing := set(range(min(numbers), max(numbers))) - numbers:
+            raise ValueError(f"{path}: no column {prefix}{min(missing)}, though there is {prefix}{max(numbers)}")
+        found[kind] = [f"{prefix}{number}" for number in sorted(numbers)]
     return found
 
 
@@ -76,7 +231,7 @@ def _csv(path):
         raise
     if not chunks:
         raise ValueError(f"{path} has no rows")
-    x = {kind: np.concatenate([rows[kind] for rows, _ in chunks]) for kind in PREFIXES}
+    x = {kind: np.concatenate([part[kind] for part, _ in chunks]) for kind in PREFIXES}
     return x, pd.concat([table for _, table in chunks], ignore_index=True)
 
 
@@ -98,7 +253,7 @@ def _parquet(path):
 
 
 def _split(frame, columns):
-    x = {kind: frame[names].to_numpy(np.float32) for kind, names in columns.items()}
+    x = {kind: frame[names].to_numpy(np.float32, na_value=np.nan) for kind, names in columns.items()}
     return x, frame.drop(columns=[name for names in columns.values() for name in names])
 
 
@@ -106,8 +261,9 @@ def _npz(path):
     with np.load(path, allow_pickle=False) as stored:
         arrays = dict(stored)
     if missing := [kind for kind in PREFIXES if kind not in arrays or arrays[kind].ndim != 2]:
-        raise ValueError(f"{path}: no array {missing[0]!r} of shape (n, d); it has {', '.join(arrays)}")
-    x = {kind: arrays.pop(kind).astype(np.float32) for kind in PREFIXES}
+        raise ValueError(f"{path}: no array {missing[0]!r} of shape (n, d); {_has(arrays)}")
+    x = {kind: arrays.pop(kind) for kind in PREFIXES}
+    x = {kind: array if array.dtype.kind == "f" else array.astype(np.float32) for kind, array in x.items()}
     if wrong := [name for name, array in arrays.items() if array.shape != (len(x["image"]),)]:
         raise ValueError(f"{path}: array {wrong[0]!r} is of shape {arrays[wrong[0]].shape}; one entry a pair is needed")
     return x, pd.DataFrame(arrays)
@@ -116,78 +272,102 @@ def _npz(path):
 KINDS = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
 
 
-def _unit(rows, where):
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    wrong = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if len(wrong):
-        cells = np.flatnonzero(~np.isfinite(rows[wrong[0]]))
-        what = f"number {cells[0]} is missing or not finite" if len(cells) else "it is zero"
-        raise ValueError(f"{where} embedding of row {wrong[0]}: {what} ({len(wrong)} such rows); drop or mend them")
-    if (off := np.abs(norms - 1).max()) > NORM:
+def _assembled(where: str, x: dict, table: pd.DataFrame, columns: dict, labels: Callable, name: str, domain: str):
+    """Arrays, pair table and description; `labels` takes what is left of `_labels`."""
+    pick(DOMAINS, domain, "domain")
+    shapes = {kind: array.shape for kind, array in x.items()}
+    if shapes["image"] != shapes["text"] or not x["image"].size:
+        raise ValueError(f"{where}: image embeddings of shape {shapes['image']}, text embeddings of {shapes['text']}")
+    x = {kind: _unit(array, f"{where}: {kind}") for kind, array in x.items()}
+    pairs = _pairs(where, table, columns)
+    keep, task, names, targets = labels(where, table, pairs["split"])
+    pairs = pairs[keep].join(targets).reset_index(drop=True)
+    arrays = {}
+    for kind, array in x.items():
+        # Equal rows are stored once, as if gaplib had encoded each distinct image and text.
+        index, _ = pd.factorize(np.array([hashlib.sha256(row).hexdigest() for row in array[keep]]))
+        arrays[f"{kind}_index"] = index
+        arrays[kind] = array[keep][pd.Series(index).drop_duplicates().index]
+    _warn_of_merges(where, pairs, arrays)
+    return arrays, pairs, About(name, domain, task, names)
+
+
+def _unit(array, where):
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = np.abs(np.linalg.norm(array, axis=1) - 1).max()
+    unit = rows.normalise(array, f"{where} embeddings").astype(np.float32)
+    if off > NORM:
         print(f"{where} embeddings are not of unit norm (off by up to {off:.3g}): normalised")
-    return rows / norms
+    return unit
 
 
-def _pairs(path, table, columns):
-    """Image, text, split and group of each row; where the file does not say, an image is named by its row."""
+def _pairs(where, table, columns):
+    """Image, text, split and group of each row; where the table does not say, an image is named by its row."""
     for name, column in columns.items():
         if column is not None and column not in table:
-            raise ValueError(f"{path}: no column {column!r} to take as {name}; it has {', '.join(map(str, table))}")
+            raise ValueError(f"{where}: no column {column!r} to take as {name}; {_has(table)}")
     if "split" not in table:
-        raise ValueError(f"{path}: no column 'split'; it has {', '.join(map(str, table))}")
-    split = table["split"].replace(VALIDATION)
+        raise ValueError(f"{where}: no column 'split'; {_has(table)}. Add one that says train, val or test of each row")
+    split = table["split"].replace(SPLIT_ALIASES)
     if (unknown := ~split.isin(SPLITS)).any():
         row = int(unknown.argmax())
-        raise ValueError(f"{path}, row {row}: unknown split {table['split'][row]!r}; use {', '.join(SPLITS)}")
+        raise ValueError(f"{where}, row {row}: unknown split {table['split'][row]!r}; use {', '.join(SPLITS)}")
 
     def column(name, otherwise):
-        given = columns[name] or (name if name in table else None)
+        given = columns.get(name) or (name if name in table else None)
         return table[given].fillna("").astype(str) if given else otherwise
 
     image = column("image", table.index.astype(str).to_series(table.index))
     text = column("text", pd.Series("", table.index))
     pairs = pd.DataFrame({"image": image, "text": text, "split": split, "group": column("group", image)})
     if torn := int((pairs.groupby("group")["split"].nunique() > 1).sum()):
-        print(f"{path}: {torn:,} groups are in more than one split: test rows are not independent of training rows")
+        print(f"{where}: {torn:,} groups are in more than one split: test rows are not independent of training rows")
     return pairs
 
 
-def _labels(path, table, label, split, separator, least):
+def _labels(where, table, split, label, separator, least):
     """Rows to keep, task, label names, and the label columns."""
+    every = pd.Series(True, table.index)
+    if label is None:
+        return every, None, (), table[[]]
+    if missing := [s for s in ("train", "test") if not (split == s).any()]:
+        raise ValueError(f"{where}: no pairs in split {missing[0]!r}, and labels need some to learn from and to score")
     wanted = [label] if isinstance(label, str) else list(label)
     if missing := [name for name in wanted if name not in table]:
-        raise ValueError(f"{path}: no label column {missing[0]!r}; it has {', '.join(map(str, table))}")
-    columns = table[wanted]
-    if isinstance(label, str):
-        if columns[label].isna().any():
-            raise ValueError(
-                f"{path}, row {int(columns[label].isna().argmax())}: no {label!r}; fill it or drop the row"
-            )
-        if separator is None:
-            return _one_label(path, columns[label], label)
-        columns = columns[label].astype(str).str.get_dummies(separator)
+        raise ValueError(
+            f"{where}: no label column {missing[0]!r}; {_has(table)}. Say label=..., a column or a list of 0/1 "
+            "columns, or label=None where there are no labels"
+        )
+    if not isinstance(label, str):
+        return _several(where, table[wanted])
+    values = table[label]
+    if values.isna().any():
+        raise ValueError(f"{where}, row {int(values.isna().argmax())}: no {label!r}; fill it or drop the row")
+    if separator is not None:
+        columns = values.astype(str).str.get_dummies(separator)
         columns = columns.loc[:, columns[split == "test"].sum() >= least]
-        keep = columns.any(axis=1)
-    else:
-        keep = ~(columns == -1).any(axis=1)
-        if (~keep).any():
-            print(f"{path}: {(~keep).sum():,} rows with an uncertain label (-1) are left out, as published")
-        columns = columns.fillna(0)
-    columns = columns[keep]
-    if not columns.isin([0, 1]).all(axis=None):
-        row, column = np.argwhere(~columns.isin([0, 1]).to_numpy())[0]
-        raise ValueError(f"{path}, row {columns.index[row]}: label {columns.columns[column]!r} must be 0 or 1")
-    if flat := [name for name in columns if columns[name].nunique() < 2]:
-        raise ValueError(f"{path}: label {flat[0]!r} is the same in every row; there is nothing to learn")
-    return keep, "multilabel", tuple(columns), columns.astype(np.int64)
-
-
-def _one_label(path, values, label):
+        return _zero_or_one(where, columns[columns.any(axis=1)], columns.any(axis=1))
     names = tuple(str(value) for value in sorted(values.unique()))
     if len(names) < 2:
-        raise ValueError(f"{path}: {label!r} is the same in every row; there is nothing to learn")
-    every = pd.Series(True, values.index)
+        raise ValueError(f"{where}: {label!r} is the same in every row; there is nothing to learn")
     return every, "binary" if len(names) == 2 else "multiclass", names, pd.DataFrame({"label": values.astype(str)})
+
+
+def _several(where, columns):
+    """As `_labels`, of 0/1 columns."""
+    keep = ~(columns == -1).any(axis=1)
+    if (~keep).any():
+        print(f"{where}: {(~keep).sum():,} rows with an uncertain label (-1) are left out, as published")
+    return _zero_or_one(where, columns[keep].fillna(0), keep)
+
+
+def _zero_or_one(where, columns, keep):
+    if not columns.isin([0, 1]).all(axis=None):
+        row, column = np.argwhere(~columns.isin([0, 1]).to_numpy())[0]
+        raise ValueError(f"{where}, row {columns.index[row]}: label {columns.columns[column]!r} must be 0 or 1")
+    if flat := [name for name in columns if columns[name].nunique() < 2]:
+        raise ValueError(f"{where}: label {flat[0]!r} is the same in every row; there is nothing to learn")
+    return keep, "multilabel", tuple(columns), columns.astype(np.int64)
 
 
 def _warn_of_merges(path, pairs, arrays):

@@ -1,218 +1,288 @@
-"""Feature files: written whole or not at all, opened in a moment, checked in full when it matters.
+"""Features on disk: what `numpy.load` opens, and an `about.json` that says what it is.
 
-A feature file is a safetensors file with the arrays of `ARRAYS` and one header, which ends in a digest of all of it.
+    data/features/{dataset}/pairs.parquet        the pair table
+    data/features/{dataset}/{encoder}/image.npy  and text.npy, image_index.npy, text_index.npy, about.json
+
+`about.json` comes last and holds digests: of every block of rows of each array, of the pair table, and of itself. Until
+then the folder is called `{encoder}.unfinished`.
 """
 
+import io
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
 
-from gaplib.datasets.pairs import About
+from gaplib.datasets.pairs import About, Dataset
 
-ARRAYS = {
-    "image_index": "I64",
-    "text_index": "I64",
-    "image": "F32",
-    "text": "F32",
-}  # in this order every one is aligned
-DTYPES = {"I64": np.dtype("<i8"), "F32": np.dtype("<f4")}
-TABLE = "pairs.parquet"
-SMALL = 2**26  # bytes that are hashed within a tenth of a second
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None
+
+ARRAYS = ("image", "text", "image_index", "text_index")
+BLOCK = 1024  # rows that are written, and digested, together: what a crash costs at most
+SMALL = 2**26  # bytes that are digested within a tenth of a second
 
 
-def write(path, scratch, fill):
-    """Let `fill` write to a file in `scratch`, then move it into place: a reader sees all of it or nothing.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or read-only (says what is kept, and what to do).
-    """
-    unfinished = scratch / f"{path.name}.unfinished"
-    try:
-        with unfinished.open("wb") as file:
-            fill(file)
-        os.replace(unfinished, path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+class WrongTable(ValueError):
+    """The pair table is not the one that the features were made with."""
 
 
-def _unwritable(path, error):
-    return OSError(
-        f"cannot write {path} ({error.strerror or error}); what is finished is kept: make room, or let GAPLIB_ROOT "
-        "name a folder that can be written, and run this again"
-    )
+def table_of(folder: Path) -> Path:
+    """The pair table that goes with the features in a folder."""
+    return folder.parent / "pairs.parquet"
 
 
-def save_file(path, scratch, header, arrays):
-    """Write a feature file from blocks of rows, one block in memory at a time.
-
-    Parameters
-    ----------
-    path, scratch : Path
-    header : dict
-    arrays : dict
-        Name to shape and iterable of ndarrays, for each of `ARRAYS`.
-    """
-    entries, end = {}, 0
-    for name, code in ARRAYS.items():
-        shape = list(arrays[name][0])
-        start, end = end, end + int(np.prod(shape)) * DTYPES[code].itemsize
-        entries[name] = {"dtype": code, "shape": shape, "data_offsets": [start, end]}
-
-    def head(digest):
-        # One entry: safetensors writes several in any order, and equal features must be equal files.
-        metadata = {"gaplib": text_of(header | {"digest": digest})}
-        text = json.dumps({"__metadata__": metadata} | entries).encode()
-        text += b" " * (-len(text) % 8)
-        return len(text).to_bytes(8, "little") + text
-
-    def fill(file):
-        file.write(head("0" * 64))  # the digest stands before the data, and is known after them
-        digest = sha256(text_of(header).encode())
-        for name, code in ARRAYS.items():
-            digest.update(_title(name, DTYPES[code], entries[name]["shape"]))
-            for block in arrays[name][1]:
-                data = np.ascontiguousarray(block, DTYPES[code]).data
-                digest.update(data)
-                file.write(data)
-        file.seek(0)
-        file.write(head(digest.hexdigest()))
-
-    write(path, scratch, fill)
+def unfinished(folder: Path) -> Path:
+    """Where the features of a folder are made."""
+    return folder.with_name(f"{folder.name}.unfinished")
 
 
-def header(path):
-    """Header of a feature file: {} if it is not one, None if there is none."""
-    try:
-        with safe_open(path, "np") as stored:
-            return note_of(stored)
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError, ValueError):
-        return {}
+def lock_of(folder: Path) -> Path:
+    """The file that a process locks while it makes the features of a folder."""
+    return folder.with_name(f"{folder.name}.lock")
 
 
-def open_file(path, check=False):
-    """Header and arrays of a feature file, the arrays as memory maps: opening takes as long for few as for many rows.
-
-    A write to such an array stays in memory. A file of less than `SMALL` bytes is checked in any case.
-
-    Parameters
-    ----------
-    path : Path
-    check : bool
-        Read all of it and compare its digest.
-
-    Raises
-    ------
-    ValueError
-        If the file is cut short, not a feature file, or, when it is checked, not as it was written.
-    """
-    size, arrays = path.stat().st_size, {}
-    try:
-        with safe_open(path, "np") as stored:  # compares the header with the file's length, and reads no rows
-            note = note_of(stored)
-        with path.open("rb") as file:
-            start = 8 + int.from_bytes(file.read(8), "little")
-            entries = json.loads(file.read(start - 8))
-        for name, code in ARRAYS.items():
-            shape, offset = tuple(entries[name]["shape"]), start + entries[name]["data_offsets"][0]
-            # Viewed as a plain array: what is computed from a memmap would be called one too.
-            arrays[name] = np.memmap(path, DTYPES[code], "c", offset, shape).view(np.ndarray)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is cut short or not a feature file ({error})") from error
-    digest = note.pop("digest", None)
-    if (check or size < SMALL) and digest != digest_of(note, arrays):
-        raise ValueError(f"{path} is damaged: its digest does not match its content")
-    return note, arrays
+def left_over(folder: Path) -> bool:
+    """Whether an extraction is under way, or was killed."""
+    return unfinished(folder).exists() or lock_of(folder).exists()
 
 
-def write_table(path, scratch, dataset, fingerprint):
-    """Write a pair table with its description; where images are bytes, their digests stand for them."""
-    pairs, about = dataset
-    short = pairs["image"].map(lambda image: sha256(image).hexdigest()[:16] if isinstance(image, bytes) else image)
-    table = pairs.assign(image=short).reset_index(drop=True)
-    table.attrs = {"about": vars(about) | {"root": str(about.root or "")}, "fingerprint": fingerprint}
-    write(path, scratch, lambda file: table.to_parquet(file, write_page_checksum=True))
+def tidy(folder: Path) -> None:
+    """Remove what only an unfinished extraction needs."""
+    shutil.rmtree(unfinished(folder), ignore_errors=True)
+    for ledger in folder.glob("*.ledger"):
+        ledger.unlink()
 
 
-def read_table(path, columns=None):
-    """A pair table, or only some of its columns; what it is about is in its `attrs`.
-
-    Raises
-    ------
-    ValueError
-        If it is missing or damaged.
-    """
-    try:
-        pairs = pd.read_parquet(path, columns=columns, page_checksum_verification=True)
-        about = pairs.attrs["about"]
-        root = Path(about["root"]) if about["root"] else None
-        pairs.attrs["about"] = About(**about | {"labels": tuple(about["labels"]), "root": root})
-        return pairs
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is missing or damaged ({error})") from error
+def digest(data: bytes) -> str:
+    """SHA-256 of bytes."""
+    return sha256(data).hexdigest()
 
 
-def note_of(stored):
-    return json.loads((stored.metadata() or {}).get("gaplib", "{}"))
-
-
-def text_of(note):
-    return json.dumps(note, sort_keys=True)
-
-
-def _title(name, dtype, shape):
-    return f"{name} {dtype} {list(shape)}".encode()
-
-
-def digest_of(note, arrays):
-    digest = sha256(text_of(note).encode())
-    for name, array in arrays.items():
-        digest.update(_title(name, array.dtype, array.shape))
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+def digests(array: np.ndarray, block: int) -> list[str]:
+    """SHA-256 of every so many rows, their type and shape included."""
+    found = []
+    for start in range(0, len(array), block):
+        rows = np.ascontiguousarray(array[start : start + block])
+        one = sha256(f"{rows.dtype.str} {rows.shape}".encode())
+        one.update(rows.data)
+        found.append(one.hexdigest())
+    return found
 
 
 @contextmanager
-def locked(folder, what):
-    """Make a folder and hold it alone: another process that extracts the same waits, and says so.
-
-    The system lets go of the lock when the process that holds it ends, however it ends.
-    """
+def writing(path: Path) -> Iterator[None]:
+    """Where a file is written: a full or read-only disk is one message."""
     try:
-        import fcntl
-    except ImportError:  # Windows has none
-        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path} ({error.strerror or error}); what is finished is kept: make room, or let GAPLIB_ROOT "
+            "name a folder that can be written, and run this again"
+        ) from error
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(data)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def save(folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """Write whole arrays into a folder; returns their digests."""
+    for name, array in arrays.items():
+        file = io.BytesIO()
+        np.save(file, array)
+        write(folder / f"{name}.npy", file.getvalue())
+    return {name: digests(array, BLOCK) for name, array in arrays.items()}
+
+
+def allocate(path: Path, shape: tuple[int, int]) -> int:
+    """Make a `.npy` file of float32 with the size of its rows, or mend it to that; returns where the rows begin."""
+    with writing(path), path.open("r+b" if path.exists() else "w+b") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        start = file.tell()
+        file.truncate(start + 4 * shape[0] * shape[1])
+    return start
+
+
+def put(path: Path, offset: int, rows: np.ndarray) -> None:
+    """Write rows into a file at an offset. Not through a map: there, a full disk would end the process."""
+    with writing(path), path.open("r+b") as file:
+        file.seek(offset)
+        file.write(rows.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def pack_table(dataset: Dataset) -> bytes:
+    """A pair table as a parquet file; where images are bytes, their digests stand for them.
+
+    Raises
+    ------
+    ValueError
+        If a column cannot be stored, such as one of numbers and words.
+    """
+    image = dataset.pairs["image"].map(lambda image: digest(image)[:16] if isinstance(image, bytes) else image)
+    try:
+        return dataset.pairs.assign(image=image).reset_index(drop=True).to_parquet()
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        why = "; ".join(str(part) for part in error.args)
+        raise ValueError(
+            f"dataset {dataset.about.name!r}: the pair table cannot be stored as parquet ({why}): give every column "
+            "values of one kind, or drop it"
+        ) from error
+
+
+def read_table(path: Path, wanted: str, skipped: list[int]) -> pd.DataFrame:
+    """The pair table with this digest, without the rows that were skipped; raises `WrongTable` if it is another."""
+    data = path.read_bytes() if path.is_file() else b""
+    if digest(data) != wanted:
+        raise WrongTable(
+            f"{path} is missing, damaged, was changed, or belongs to another version of the dataset; features.extract "
+            "writes it again, or encodes what changed"
+        )
+    return pd.read_parquet(io.BytesIO(data)).drop(index=skipped).reset_index(drop=True)
+
+
+def write_about(folder: Path, about: dict) -> None:
+    """Write `about.json`, which makes a folder whole."""
+    write(folder / "about.json", json.dumps(about | {"digest": digest(_text(about))}, indent=1).encode())
+
+
+def read_about(folder: Path) -> dict | None:
+    """What `about.json` says, or None where there is none.
+
+    Raises
+    ------
+    ValueError
+        If it is cut short or damaged, or was changed.
+    """
+    path = folder / "about.json"
+    if not path.is_file():
+        return None
+    try:
+        about = json.loads(path.read_bytes())
+        wanted = about.pop("digest")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is cut short or damaged ({error})") from error
+    if digest(_text(about)) != wanted:
+        raise ValueError(f"{path} is damaged or was changed: its digest does not match its content")
+    return about
+
+
+def known(folder: Path) -> dict:
+    """What `about.json` says; nothing where there is none or it is damaged."""
+    try:
+        return read_about(folder) or {}
+    except ValueError:
+        return {}
+
+
+def _text(about):
+    return json.dumps(about, sort_keys=True).encode()
+
+
+def open_arrays(folder: Path, about: dict, check: bool) -> dict[str, np.ndarray]:
+    """The arrays as memory maps: opening takes as long for few as for many rows. A write to one stays in memory.
+
+    Parameters
+    ----------
+    folder : Path
+    about : dict
+    check : bool
+        Read all of it and compare the digests; arrays of less than `SMALL` bytes are checked in any case.
+
+    Raises
+    ------
+    ValueError
+        If a file is cut short, no array, or, when it is checked, not as it was written.
+    """
+    arrays = {}
+    for name in ARRAYS:
+        path = folder / f"{name}.npy"
+        try:
+            # Viewed as a plain array: what is computed from a memmap would be called one too.
+            arrays[name] = np.load(path, mmap_mode="c").view(np.ndarray)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} is cut short or no array ({error})") from error
+        if (check or arrays[name].nbytes < SMALL) and digests(arrays[name], about["block"]) != about["digests"][name]:
+            raise ValueError(f"{path} is damaged: its digests do not match its content")
+    return arrays
+
+
+def settle(folder: Path, about: dict, description: About, table: bytes) -> None:
+    """Make what lies in the unfinished folder whole, and move it into its place."""
+    dataset = asdict(description) | {"root": description.root and str(description.root)}
+    write_about(unfinished(folder), about | {"dataset": dataset, "table": digest(table), "block": BLOCK})
+    own = unfinished(folder) / table_of(folder).name  # another encoder's process may write the same table
+    write(own, table)
+    with writing(folder):
+        os.replace(own, table_of(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(unfinished(folder), folder)
+
+
+def description(about: dict) -> About:
+    """What the pairs are about, of what `about.json` says."""
+    dataset = about["dataset"]
+    root = dataset["root"] and Path(dataset["root"])
+    return About(**dataset | {"labels": tuple(dataset["labels"]), "root": root})
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Hold the features of a folder alone: another process that makes the same waits, and says for which.
+
+    The system lets go of the lock when the process that holds it ends, however it ends, and whatever the processes do
+    that it has started.
+    """
+    if fcntl is None:
         yield
         return
-    while True:
+    path = lock_of(folder)
+    with _held(path, what):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / "lock").open("w")
-        except FileNotFoundError:  # removed in between, by the process that finished
-            continue
-        except OSError as error:
-            raise _unwritable(folder, error) from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"another process is encoding {what}; waiting for it", flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:
-                print(f"{folder} is on a file system without locks: run no second extraction of {what} beside this one")
-            if _is(lock, folder / "lock"):
-                yield
-                return
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _held(path, what):
+    """The file, locked, with our number in it. Of locks of this kind a process that was forked has no share."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+")
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            lock.seek(0)
+            print(f"another process ({lock.read() or 'just started'}) is encoding {what}; waiting for it", flush=True)
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        except OSError:
+            print(f"{path} is on a file system without locks: run no second extraction of {what} beside this one")
+        if not _is(lock, path):
+            lock.close()
+            return _held(path, what)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+    return lock
 
 
 def _is(file, path):

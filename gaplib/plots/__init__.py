@@ -2,8 +2,10 @@
 
 from gaplib.plots import style
 from gaplib.plots.animation import umap_by_lambda
-from gaplib.plots.clouds import auc_by_lambda, caption, cones_sphere, cones_umap, cosines, gap_by_lambda, sensitivity
-from gaplib.plots.curves import controls, learned_lambda, published, verdicts
+from gaplib.plots.clouds import cones_sphere, cones_umap, cosines
+from gaplib.plots.curves import auc_by_lambda, controls, gap_by_lambda, learned_lambda, published
+from gaplib.plots.forest import sensitivity, verdicts
+from gaplib.plots.layout import caption
 
 __all__ = [
     "auc_by_lambda",

@@ -4,10 +4,15 @@ import datetime as dt
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
-IMAGE, TEXT, NEUTRAL, CHOSEN = "#0072B2", "#D55E00", "#6E6E6E", "#F0E442"
+IMAGE = "#0072B2"
+TEXT = "#D55E00"
+NEUTRAL = "#6E6E6E"
+CHOSEN = "#F0E442"
 DOMAIN = {"medical": "#009E73", "general": "#CC79A7"}  # of encoders
-NARROW, WIDE = 3.4, 7.0
+NARROW = 3.4  # inches, as WIDE
+WIDE = 7.0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 RC = {
@@ -40,12 +45,12 @@ RC = {
 }
 
 
-def use():
+def use() -> None:
     """Make this the look of every figure drawn from now on."""
     plt.rcParams.update(RC)
 
 
-def save(fig, name, folder):
+def save(fig: Figure, name: str, folder: str | Path) -> Path:
     """Write `{folder}/{name}.png` (300 dpi) and `.pdf`, byte-identical for identical figures.
 
     Parameters
@@ -68,8 +73,8 @@ def save(fig, name, folder):
     return folder / f"{name}.png"
 
 
-def main():
-    """Copy figures, still ones scaled to a web page's width: `python -m gaplib.style FROM TO NAME ...`."""
+def main() -> None:
+    """Copy figures, still ones scaled to a web page's width: `python -m gaplib.plots.style FROM TO NAME ...`."""
     import shutil
     import sys
 

@@ -1,8 +1,10 @@
 """What a probe learns by lambda: sweeps, their scores and verdicts."""
 
-from gaplib.sweep.scores import CELL, auc, choose, curve, metrics, sensitivity
-from gaplib.sweep.sweep import FUSIONS, LAMS, PROTOCOLS, PUBLISHED, SEEDS, Sweep, sweep
-from gaplib.sweep.verdicts import compare, contrasts
+from gaplib.sweep.checks import FUSIONS
+from gaplib.sweep.probe import Converged, Training
+from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
+from gaplib.sweep.sweep import LAMS, PROTOCOLS, PUBLISHED, SEEDS, Sweep, sweep
+from gaplib.sweep.verdicts import compare, contrasts, sensitivity
 
 __all__ = [
     "CELL",
@@ -11,7 +13,9 @@ __all__ = [
     "PROTOCOLS",
     "PUBLISHED",
     "SEEDS",
+    "Converged",
     "Sweep",
+    "Training",
     "auc",
     "choose",
     "compare",

@@ -1,26 +1,28 @@
 """Lambda beyond a sweep: learned with the probe, and without training in retrieval and zero-shot classification."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import balanced_accuracy_score
-from tqdm import tqdm
 
 from gaplib import gap as measures
-from gaplib.modulate import shift
+from gaplib.features import Features
+from gaplib.modulate import check_lambda, shift
 from gaplib.rows import check
-from gaplib.sweep import probe
+from gaplib.sweep import checks, closed_form, probe, work
 from gaplib.sweep.scores import auc, metrics
-from gaplib.sweep.sweep import check_grid, check_labels, split_rows
-
-__all__ = ["learn_lambda", "retrieval", "zero_shot"]
+from gaplib.sweep.sweep import SEEDS
 
 
-def __dir__():  # what tab completion shows
-    return __all__
-
-
-def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, training=None):
+def learn_lambda(
+    features: Features,
+    seeds: Sequence[int] = SEEDS,
+    start: float = 0.0,
+    lr: float = 1e-2,
+    training: probe.Training | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train lambda itself together with the linear early-fusion probe, by gradient through the closed form.
 
     |x + s gap|^2 = 1 + 2 s x.gap + s^2 |gap|^2 is a smooth function of s = -lambda / 2 or lambda / 2, so the loss has a
@@ -47,63 +49,58 @@ def learn_lambda(features, seeds=(42, 43, 44, 45, 46), start=0.0, lr=1e-2, train
     ValueError
         As `sweep.sweep`, of splits and labels.
     """
-    _, seeds = check_grid((0, 1), seeds)
-    training, about, rows = training or probe.Training(), features.about, split_rows(features, seeds)
-    columns = check_labels(features, rows)
-    y = features.targets[:, columns] if about.task == "multilabel" else features.targets
-    image, text = features.paired()
+    seeds = checks.check_seeds(seeds)
+    start = check_lambda(start, "start")
+    training = training or probe.Training()
+    pairs = checks.labelled(features, seeds)
     fitted = features.rows("train")
-    gap = torch.tensor(measures.gap_vector(image[fitted], text[fitted]), dtype=torch.float32)
-    path, kept = [], []
-    for i, seed in enumerate(tqdm(seeds, desc=f"{about.name} x {features.encoder}, learned lambda", leave=False)):
-        data = {k: (torch.from_numpy(text[r[i]]), torch.from_numpy(image[r[i]]), y[r[i]]) for k, r in rows.items()}
-        lams, lam, logits = _learn(data, gap, about.task, probe.outputs(y, about.task), seed, start, lr, training)
-        path += [(seed, epoch, value) for epoch, value in enumerate(lams)]
-        kept.append((seed, lam, metrics(logits, data["test"][2], about.task)["auc"]))
-    tables = pd.DataFrame(path, columns=["seed", "epoch", "lam"]), pd.DataFrame(kept, columns=["seed", "lam", "auc"])
-    for table in tables:
-        table.insert(0, "encoder", features.encoder)
-        table.insert(0, "dataset", about.name)
-    return tables
+    gap = measures.gap_vector(pairs.image[fitted], pairs.text[fitted])
+    examples = pairs.examples(lambda image, text: closed_form.Moving(image, text, gap))
+    with work.bar(training.epochs, f"{features.about.name} x {features.encoder}, learned lambda") as step:
+        (learned,) = work.side_by_side(lambda _, step: _learn(examples, seeds, start, lr, training, step), [0], step)
+    path, best = learned
+    test = pairs.rows["test"]
+    moving = closed_form.Moving(pairs.image[test], pairs.text[test], gap)
+    logits = _logits(moving, best.weights).numpy()
+    lams = best.weights["lam"][:, 0].tolist()
+    aucs = [metrics(of_seed[:, 0], pairs.y[test], pairs.task)["auc"] for of_seed in logits]
+    kept = pd.DataFrame({"seed": seeds, "lam": lams, "auc": aucs})
+    return _named(features, _walked(path, best, seeds, training)), _named(features, kept)
 
 
-def _learn(data, gap, task, outputs, seed, start, lr, training):
-    """Lambda after each epoch; then what was kept by validation loss: lambda, and the logits of the test rows."""
-    torch.manual_seed(seed)
-    head, lam = torch.nn.Linear(2 * len(gap), outputs), torch.nn.Parameter(torch.tensor(float(start)))
-    groups = [{"params": head.parameters()}, {"params": [lam], "lr": lr, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=True)
-    balance = probe.balanced(data["train"][2], task, outputs)[None]
+def _learn(examples, seeds, start, lr, training, step):
+    """Lambdas (seeds, 1) after each epoch, and the best weights, lambda among them."""
+    weights = probe.initial(seeds, 1, len(examples.moved.direction), examples.outputs, probe.Head())
+    groups = [{"params": list(weights.values())}]
+    weights["lam"] = torch.full((len(seeds), 1), start)
+    groups.append({"params": [weights["lam"]], "lr": lr, "weight_decay": 0.0})
+    path = []
 
-    def logits(halves):
-        total = head.bias
-        for x, w, step in zip(halves, head.weight.chunk(2, 1), (lam / 2, -lam / 2), strict=True):
-            norms = (1 + 2 * step * (x @ gap) + step**2 * (gap @ gap)).sqrt()
-            total = total + (x @ w.T + step * (w @ gap)) / norms[:, None]
-        return total
+    def walk():
+        path.append(weights["lam"].detach().clone())
+        step()
 
-    def cost(*halves, truth):
-        return probe.loss(logits(halves)[None, :, None], torch.from_numpy(truth)[None], balance, task).sum()
+    def logits_of(rows):
+        return _logits(examples.moved, weights, rows)
 
-    path, best, order = [], (np.inf,), torch.Generator().manual_seed(seed)
-    for epoch in range(training.epochs):
-        for some in torch.randperm(len(data["train"][2]), generator=order).split(training.batch):
-            optimiser.zero_grad()
-            text, image, truth = (part[some] for part in data["train"])
-            cost(text, image, truth=truth).backward()
-            optimiser.step()
-        with torch.no_grad():
-            path.append(float(lam))
-            text, image, truth = data["val"]
-            value = float(cost(text, image, truth=truth))
-            if value < best[0]:
-                best = value, epoch, logits(data["test"][:2]).numpy()
-        if epoch - best[1] >= training.patience:
-            break
-    return path, path[best[1]], best[2]
+    return path, probe.fit(examples, logits_of, weights, groups, seeds, training, walk)
 
 
-def retrieval(features, lams, k=10):
+def _logits(moving, weights, rows=None):
+    projections = moving.project(weights["weight"], weights["lam"], rows)
+    return probe.logits(projections, weights, probe.Head())
+
+
+def _walked(path, best, seeds, training):
+    """The path of every seed until it stopped."""
+    ends = torch.clamp(best.epoch[:, 0] + training.patience, max=len(path) - 1).tolist()
+    records = []
+    for place, (seed, end) in enumerate(zip(seeds, ends, strict=True)):
+        records += [(seed, epoch, float(path[epoch][place])) for epoch in range(end + 1)]
+    return pd.DataFrame(records, columns=["seed", "epoch", "lam"])
+
+
+def retrieval(features: Features, lams: Sequence[float], k: int = 10) -> pd.DataFrame:
     """Recall@k of test pairs by lambda, in both directions; the gap is fitted on training rows.
 
     Returns
@@ -111,15 +108,16 @@ def retrieval(features, lams, k=10):
     DataFrame
         dataset, encoder, lam, metric, value.
     """
-    gap, test = measures.gap_vector(*features.paired("train")), features.paired("test")
-    rows = []
+    gap = measures.gap_vector(*features.paired("train"))
+    test = features.paired("test")
+    records = []
     for lam in lams:
         recall = measures.recall_at_k(*shift(*test, lam, gap), k)
-        rows += [(lam, f"recall@{k} {way.replace('_', ' ')}", value) for way, value in recall._asdict().items()]
-    return _named(features, rows)
+        records += [(lam, f"recall@{k} {way.replace('_', ' ')}", value) for way, value in recall._asdict().items()]
+    return _named(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
 
 
-def zero_shot(features, prompts, lams):
+def zero_shot(features: Features, prompts: np.ndarray, lams: Sequence[float]) -> pd.DataFrame:
     """Zero-shot classification of test images by lambda: the class whose prompt is nearest.
 
     Images move along the gap as always, and so do the prompts, which are texts.
@@ -143,26 +141,32 @@ def zero_shot(features, prompts, lams):
     ValueError
         If there is not one prompt a class, of the features' width.
     """
-    about, prompts = features.about, check(prompts, "prompts")
-    if prompts.shape != (len(about.labels), features.image.shape[1]):
-        wanted = (len(about.labels), features.image.shape[1])
+    prompts = check(prompts, "prompts")
+    wanted = (len(features.about.labels), features.image.shape[1])
+    if prompts.shape != wanted:
         raise ValueError(f"prompts: expected one embedding a class, shape {wanted}, got {prompts.shape}")
-    gap, (image, _), y = measures.gap_vector(*features.paired("train")), features.paired("test"), features.targets
-    truth, rows = y[features.rows("test")], []
+    gap = measures.gap_vector(*features.paired("train"))
+    image, _ = features.paired("test")
+    truth = features.targets[features.rows("test")]
+    records = []
     for lam in lams:
         moved_image, moved_prompts = shift(image, prompts, lam, gap)
-        cosine = moved_image @ moved_prompts.T
-        if about.task == "multilabel":
-            rows.append((lam, "zero-shot auc", float(np.nanmean(auc(cosine, truth > 0)))))
-        else:
-            named = cosine.argmax(1)
-            rows.append((lam, "zero-shot accuracy", float((named == truth).mean())))
-            rows.append((lam, "zero-shot balanced accuracy", float(balanced_accuracy_score(truth, named))))
-    return _named(features, rows)
+        told = _zero_shot_scores(moved_image @ moved_prompts.T, truth, features.about.task)
+        records += [(lam, f"zero-shot {metric}", value) for metric, value in told.items()]
+    return _named(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
 
 
-def _named(features, rows):
-    table = pd.DataFrame(rows, columns=["lam", "metric", "value"])
+def _zero_shot_scores(cosine, truth, task):
+    if task == "multilabel":
+        return {"auc": float(np.nanmean(auc(cosine, truth > 0)))}
+    nearest = cosine.argmax(1)
+    return {
+        "accuracy": float((nearest == truth).mean()),
+        "balanced accuracy": float(balanced_accuracy_score(truth, nearest)),
+    }
+
+
+def _named(features, table):
     table.insert(0, "encoder", features.encoder)
     table.insert(0, "dataset", features.about.name)
     return table

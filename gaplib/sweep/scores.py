@@ -1,4 +1,4 @@
-"""Scores of probes and their tables: metrics, AUC, mean curves, the lambda chosen on validation data, sensitivity."""
+"""Scores of probes and their tables: metrics, AUC, mean curves, the lambda chosen on validation data."""
 
 import numpy as np
 import pandas as pd
@@ -9,12 +9,12 @@ from sklearn.metrics import accuracy_score, f1_score
 CELL = ["dataset", "encoder", "protocol", "fusion", "hidden"]
 
 
-def truths(y, task, outputs):
+def truths(y: np.ndarray, task: str, outputs: int) -> np.ndarray:
     """Labels as a bool matrix (n, outputs), one column an output; `y` as `pairs.targets` gives it."""
     return y[:, None] == np.arange(outputs) if task == "multiclass" else y.reshape(len(y), outputs) > 0
 
 
-def metrics(logits, y, task):
+def metrics(logits: np.ndarray, y: np.ndarray, task: str) -> dict[str, float]:
     """Accuracy, macro-F1, score AUC and hard AUC of logits.
 
     `auc` is of scores; macro one-vs-rest over classes, macro over labels. `auc_hard` is the same of hard predictions,
@@ -37,10 +37,12 @@ def metrics(logits, y, task):
     """
     truth = truths(y, task, logits.shape[1])
     if task == "multiclass":
-        scores, hard = log_softmax(logits.astype(float), axis=1), logits.argmax(1)
-        chosen = hard[:, None] == np.arange(logits.shape[1])
+        scores = log_softmax(logits.astype(float), axis=1)
+        hard = logits.argmax(1)
+        chosen = truths(hard, task, logits.shape[1])
     else:
-        scores, chosen = logits, logits > 0
+        scores = logits
+        chosen = logits > 0
         hard = chosen[:, 0].astype(int) if task == "binary" else chosen.astype(int)
     return {
         "acc": float(accuracy_score(y, hard)),
@@ -50,7 +52,7 @@ def metrics(logits, y, task):
     }
 
 
-def auc(scores, truth):
+def auc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of every column, from the ranks of the scores (Mann-Whitney).
 
     Parameters
@@ -74,7 +76,7 @@ def auc(scores, truth):
         return (ranks - positives * (positives + 1) / 2) / (positives * (len(truth) - positives))
 
 
-def curve(table, metric="auc", split="test"):
+def curve(table: pd.DataFrame, metric: str = "auc", split: str = "test") -> pd.DataFrame:
     """Mean and sample standard deviation over seeds, by cell and lambda.
 
     Returns
@@ -86,7 +88,7 @@ def curve(table, metric="auc", split="test"):
     return rows.groupby([*CELL, "lam"], sort=False)["value"].agg(["mean", "std"]).reset_index()
 
 
-def choose(table, metric="auc"):
+def choose(table: pd.DataFrame, metric: str = "auc") -> pd.DataFrame:
     """The lambda of each cell with the best mean validation score, and the test score there.
 
     The smallest such lambda when several are equally good.
@@ -99,28 +101,3 @@ def choose(table, metric="auc"):
     val = curve(table, metric, "val").sort_values("lam", kind="stable")
     best = val.loc[val.groupby(CELL, sort=False)["mean"].idxmax(), [*CELL, "lam"]]
     return best.merge(curve(table, metric, "test"), on=[*CELL, "lam"])
-
-
-def sensitivity(table, metric="auc", draws=999, seed=0):
-    """How much lambda moves the test score: max - min of the mean curve, and what seeds alone would give.
-
-    For the latter, each seed's curve without the means of seed and lambda is kept whole, because neighbouring lambdas
-    err together, and weighted by a standard normal number. `by_chance` is the median of the range of the mean of
-    these over the draws, `by_chance_95` its 95 % quantile; NaN with a single seed.
-
-    Returns
-    -------
-    DataFrame
-        dataset, encoder, protocol, fusion, hidden, range, by_chance, by_chance_95.
-    """
-    rng, records = np.random.default_rng(seed), []
-    rows = table[(table["metric"] == metric) & (table["split"] == "test")]
-    for cell, group in rows.groupby(CELL, sort=False):
-        scores = group.pivot(index="seed", columns="lam", values="value").to_numpy()
-        noise = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
-        noise *= np.sqrt(len(scores) / max(len(scores) - 1, 1))  # centring took a share of the variance
-        if len(scores) < 2:  # no noise can be seen
-            noise = np.full_like(noise, np.nan)
-        chance = np.ptp(rng.normal(size=(draws, len(noise))) @ noise / len(noise), axis=1)
-        records.append((*cell, np.ptp(scores.mean(0)), np.median(chance), np.quantile(chance, 0.95)))
-    return pd.DataFrame(records, columns=[*CELL, "range", "by_chance", "by_chance_95"])

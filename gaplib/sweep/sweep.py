@@ -1,6 +1,6 @@
 """Sweeps over lambda: train the probes, score them, and keep everything in one tidy table."""
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -9,51 +9,23 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax
 
-from gaplib.datasets.pairs import label_columns
 from gaplib.encoders import pick_device
-from gaplib.modulate import check_lambda
+from gaplib.features import Features
 from gaplib.names import pick
-from gaplib.rows import check_pairs, scan
-from gaplib.sweep import closed_form, probe
-from gaplib.sweep.scores import CELL, auc, choose, curve, metrics, sensitivity, truths
-from gaplib.sweep.verdicts import compare, contrasts
-
-__all__ = [
-    "CELL",
-    "FUSIONS",
-    "LAMS",
-    "PROTOCOLS",
-    "PUBLISHED",
-    "SEEDS",
-    "Sweep",
-    "auc",
-    "choose",
-    "compare",
-    "contrasts",
-    "curve",
-    "metrics",
-    "sensitivity",
-    "sweep",
-]
-
-
-def __dir__():  # what tab completion shows
-    return __all__
-
+from gaplib.sweep import checks, closed_form, probe, work
+from gaplib.sweep.scores import CELL, choose, curve, metrics, truths
 
 LAMS = tuple(np.round(np.linspace(0, 1, 11), 1).tolist())
 SEEDS = (42, 43, 44, 45, 46)
-HELD_OUT = 0.1  # of the training rows, drawn by each seed, where a dataset has no validation split
 
 # What is done to the rows, and how the probe is trained on them.
 PROTOCOLS = {
-    "published": (closed_form.shift, probe.Training()),
-    "converged": (closed_form.shift, probe.Converged()),
+    "published": (closed_form.lambda_shift, probe.Training()),
+    "converged": (closed_form.lambda_shift, probe.Converged()),
     "no-renorm": (closed_form.no_renorm, probe.Converged(strengths=(100.0,))),  # flat whatever the strength
     "rescale": (closed_form.rescale, probe.Training()),
     "gap-kept": (closed_form.gap_kept, probe.Training()),
 }
-FUSIONS = {"early": (0, 128), "late": (64,)}  # and the published sizes of their hidden layers
 
 # The published pipeline with its quirks: `sweep(features, **PUBLISHED)`. The gap is fitted on all rows, test rows
 # included; each seed cuts its own 10 % for validation where there is no such split; with several classes, the published
@@ -68,7 +40,7 @@ class Sweep:
     `table` is tidy: dataset, encoder, protocol, fusion, hidden, lam, seed, split, metric, value. `scores`, float32
     (seeds, lambdas, test rows, outputs), are what its AUCs rank: logits, or logarithms of probabilities where there are
     several classes. `truth`, bool (test rows, outputs), are the labels; what the macro mean leaves out is in neither.
-    `groups` (test rows) are codes of the patient, lesion or image that a row belongs to; by default each has its own.
+    `groups` (test rows) name the patient, lesion or image that a row belongs to; by default each has its own.
     """
 
     table: pd.DataFrame
@@ -79,15 +51,16 @@ class Sweep:
     groups: np.ndarray | None = None
 
     @property
-    def best(self):
+    def best(self) -> float:
         """The lambda chosen on validation data."""
         return float(choose(self.table)["lam"].iloc[0])
 
     def __repr__(self):
-        at, seeds = choose(self.table).iloc[0], self.table["seed"].nunique()
+        at = choose(self.table).iloc[0]
         return (
-            f"Sweep({at['dataset']} x {at['encoder']}, {at['protocol']}, {len(self.lams)} lambdas, {seeds} seeds: "
-            f"test AUC {at['mean']:.3f} at lambda {at['lam']:g}, chosen on validation data)"
+            f"Sweep({at['dataset']} x {at['encoder']}, {at['protocol']}, {len(self.lams)} lambdas, "
+            f"{self.table['seed'].nunique()} seeds: test AUC {at['mean']:.3f} at lambda {at['lam']:g}, "
+            "chosen on validation data)"
         )
 
     def _repr_html_(self):
@@ -96,8 +69,16 @@ class Sweep:
 
 
 def sweep(
-    features, lams=LAMS, seeds=SEEDS, protocol="published", fusion="early", hidden=0, fit_on="train", device="auto"
-):
+    features: Features,
+    lams: Sequence[float] = LAMS,
+    seeds: Sequence[int] = SEEDS,
+    protocol: str = "published",
+    fusion: str = "early",
+    hidden: int = 0,
+    fit_on: str = "train",
+    device: str = "auto",
+    training: probe.Training | probe.Converged | None = None,
+) -> Sweep:
     """Train and score probes on features moved by every lambda, for every seed.
 
     Parameters
@@ -121,6 +102,8 @@ def sweep(
         "train": the gap is fitted on training rows. "all": on all rows, test rows included, to reproduce the paper.
     device : str
         "auto" takes a GPU where there is one.
+    training : probe.Training or probe.Converged, optional
+        Instead of the protocol's own, and of its kind.
 
     Returns
     -------
@@ -129,121 +112,89 @@ def sweep(
     Raises
     ------
     ValueError
-        Before any training: if there are fewer than two lambdas, one is not a finite number, a name is unknown, a
-        lambda or seed is repeated, hidden units and head do not go together, a label is none of the dataset's, a split
-        is missing, or a class is missing from a split. A multilabel column that never varies in some split is left
-        out, with a warning that names it.
+        Before any training: if there are fewer than two lambdas, one is not a finite number or too large, a name is
+        unknown, a lambda or seed is repeated, a seed is no whole number, hidden units and head do not go together or
+        do not fit in memory, a label is none of the dataset's, a split is missing, or a class is missing from a split.
+        A multilabel column that never varies in some split is left out, with a warning that names it.
 
     References
     ----------
     arXiv 2603.17246.
     """
-    fit, training = pick(PROTOCOLS, protocol, "protocol")
-    converged = isinstance(training, probe.Converged)
-    lams, seeds = check_grid(lams, seeds)
-    _check_head(protocol, converged, fusion, hidden)
-    pick({"train": 0, "all": 0}, fit_on, "rows to fit the gap on:")
-    about, seeds = features.about, seeds[: 1 if converged else None]
-    rows = split_rows(features, seeds)
-    columns = check_labels(features, rows)
-    y = features.targets[:, columns] if about.task == "multilabel" else features.targets
-    image, text = (scan(x, name) for x, name in zip(check_pairs(*features.paired()), ("image", "text"), strict=True))
+    fit, usual = pick(PROTOCOLS, protocol, "protocol")
+    training = _training(training, usual, protocol)
+    head = checks.check_head(fusion, hidden, protocol, training)
+    pick(["train", "all"], fit_on, "rows to fit the gap on:")
+    lams = checks.check_lambdas(lams)
+    seeds = checks.check_seeds(seeds)[: 1 if isinstance(training, probe.Converged) else None]
+    pairs = checks.labelled(features, seeds)
+    checks.check_memory(head, lams, pairs.image.shape[1])
     fitted = slice(None) if fit_on == "all" else features.rows("train")
-    move = fit(image[fitted], text[fitted], np.array(lams))
-    known = np.flatnonzero(features.pairs["split"] != "test")
-    place = np.zeros(len(image), int)
-    place[known] = np.arange(len(known))  # of a row among those that are trained on or stopped by
-    dtype = torch.float64 if converged else torch.float32
-    every = closed_form.Moved(image[known], text[known], move, pick_device(device), dtype)
-    train, val, describe = place[rows["train"]], place[rows["val"]], f"{about.name} x {features.encoder}, {protocol}"
-    if converged:
-        probes = probe.converge(every, y[known], about.task, train[0], val[0], move, training, describe)
-    else:
-        head = probe.Head(fusion, hidden)
-        probes = probe.train(every, y[known], about.task, train, val, seeds, move, head, training, describe)
-    del every
-    records = []
-    for split in ("val", "test"):
-        some, where = np.unique(rows[split], return_inverse=True)
-        scores, where = probes.scores(image[some], text[some]), where.reshape(rows[split].shape)
-        for i, seed in enumerate(seeds):
-            for j, lam in enumerate(lams):
-                values = metrics(scores[i, j, where[i]], y[rows[split][i]], about.task)
-                records += [(lam, seed, split, name, value) for name, value in values.items()]
-    table = pd.DataFrame(records, columns=["lam", "seed", "split", "metric", "value"])
+    move = fit(pairs.image[fitted], pairs.text[fitted], np.array(lams))
+    describe = f"{features.about.name} x {features.encoder}, {protocol}"
+    probes = _train(pairs, move, seeds, head, training, pick_device(device), describe)
     named = protocol if fit_on == "train" else f"{protocol}, gap of all rows"
-    for column, value in zip(CELL, (about.name, features.encoder, named, fusion, hidden), strict=True):
-        table.insert(CELL.index(column), column, value)
-    scores = log_softmax(scores, axis=-1) if about.task == "multiclass" else scores
-    truth, groups = truths(y[some], about.task, scores.shape[-1]), pd.factorize(features.pairs["group"].iloc[some])[0]
-    return Sweep(table, scores, truth, probes, tuple(lams), groups)
+    cell = (features.about.name, features.encoder, named, fusion, hidden)
+    groups = features.pairs["group"].to_numpy()
+    return _scored(probes, pairs, groups, lams, seeds, cell)
 
 
-def check_grid(lams, seeds):
-    """Lambdas and seeds as lists, each of them once."""
-    lams, seeds = [check_lambda(lam) for lam in lams], list(seeds)
-    if len(lams) < 2:
-        raise ValueError(f"a sweep needs at least two lambdas, got {lams}")
-    for what, values in (("lambda", lams), ("seed", seeds)):
-        if not values or len(set(values)) < len(values):
-            raise ValueError(f"every {what} must be given once, got {values}")
-    return lams, seeds
+def _training(training, usual, protocol):
+    if training is None:
+        return usual
+    if type(training) is not type(usual):
+        raise ValueError(f"protocol {protocol!r} takes a probe.{type(usual).__name__}, got {training!r}")
+    return training
 
 
-def _check_head(protocol, converged, fusion, hidden):
-    pick(FUSIONS, fusion, "fusion")
-    if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 0 or (fusion == "late" and not hidden):
-        usual = " or ".join(map(str, FUSIONS[fusion]))
-        raise ValueError(f"hidden must be a number of units, {usual} as published, for {fusion} fusion; got {hidden!r}")
-    if converged and (fusion, hidden) != ("early", 0):
-        raise ValueError(f"protocol {protocol!r} is a logistic regression: early fusion, hidden=0")
+def _train(pairs, move, seeds, head, training, device, describe):
+    """Probes of all seeds: side by side on a CPU, all at once on a GPU."""
+    converged = isinstance(training, probe.Converged)
+    dtype = torch.float64 if converged else torch.float32
+    examples = pairs.examples(lambda image, text: closed_form.Moved(image, text, move, device, dtype))
+
+    def train(place, step):
+        some = examples.some(place)
+        if converged:
+            return probe.converge(some, training, step)
+        return probe.train(some, seeds[place], head, training, step)
+
+    places = [slice(i, i + 1) for i in range(len(seeds))] if device == "cpu" else [slice(None)]
+    rows = examples.train.shape[1] if converged else training.batch
+    product = 2 * rows * pairs.image.shape[1] * move.steps.shape[1] * max(head.hidden, examples.outputs)
+    steps = len(training.strengths) if converged else training.epochs
+    with work.bar(len(places) * steps, describe) as step:
+        return probe.Probes.stacked(work.side_by_side(train, places, step, product))
 
 
-def split_rows(features, seeds):
-    """Rows of each split, (seeds, rows): the same for every seed, but for a validation cut drawn by it."""
-    train, val, test = (features.rows(split) for split in ("train", "val", "test"))
-    for split, some in (("train", train), ("test", test)):
-        if not len(some):
-            raise ValueError(f"dataset {features.about.name!r}: there is no {split} split")
-    if len(val):
-        cuts = [(train, val)] * len(seeds)
-    else:
-        held_out = max(1, round(HELD_OUT * len(train)))
-        orders = [np.random.default_rng(seed).permutation(train) for seed in seeds]
-        cuts = [(np.sort(order[held_out:]), np.sort(order[:held_out])) for order in orders]
-    parts = [np.stack(part) for part in zip(*cuts, strict=True)]
-    return {"train": parts[0], "val": parts[1], "test": np.stack([test] * len(seeds))}
+def _scored(probes, pairs, groups, lams, seeds, cell):
+    """The sweep that trained probes are."""
+    logits = {split: _logits(probes, pairs, split) for split in ("val", "test")}
+    table = _table(logits, pairs, lams, seeds, cell)
+    test = pairs.rows["test"]
+    scores = log_softmax(logits["test"], axis=-1) if pairs.task == "multiclass" else logits["test"]
+    truth = truths(pairs.y[test], pairs.task, scores.shape[-1])
+    return Sweep(table, scores, truth, probes, tuple(lams), groups[test])
 
 
-def check_labels(features, rows):
-    """Refuse labels that cannot be learned or scored; returns the multilabel columns that can."""
-    about, where = features.about, f"dataset {features.about.name!r}"
-    pick({"binary": 0, "multiclass": 0, "multilabel": 0}, about.task, f"task of {where}:")
-    wanted = label_columns(about)
-    if missing := [column for column in wanted if column not in features.pairs]:
-        raise ValueError(f"{where} is said to be {about.task}, but has no column {', '.join(map(repr, missing))}")
-    if about.task == "multilabel" and not features.pairs[wanted].isin([0, 1]).all(axis=None):
-        raise ValueError(f"{where}: multilabel columns must hold 0 and 1 only")
-    y = features.targets
-    if about.task != "multilabel" and (y < 0).any():
-        raise ValueError(f"{where}: a label is none of {', '.join(map(repr, about.labels))}")
-    if about.task == "binary" and len(about.labels) != 2:
-        raise ValueError(f"{where} is binary but has labels {', '.join(map(repr, about.labels))}")
-    still, kind = np.zeros(len(about.labels), bool), "multilabel" if about.task == "multilabel" else "multiclass"
-    for split, some in [(name, some) for name, seeds in rows.items() for some in seeds]:
-        positives = truths(y[some], kind, len(about.labels)).sum(0)
-        flat = (positives == 0) | (positives == len(some))
-        if split == "val" and not len(features.rows("val")):  # a cut by seed: scored by what it holds
-            if flat.all():
-                raise ValueError(f"{where}: a tenth of train, cut for validation, holds one class; give a val split")
-        elif about.task == "multilabel":
-            still |= flat
-        elif not positives.all():
-            missing = ", ".join(repr(about.labels[code]) for code in np.flatnonzero(positives == 0))
-            raise ValueError(f"{where}, split {split!r}: no pair of {missing}; take more pairs or merge classes")
-    names = ", ".join(repr(name) for name, no in zip(about.labels, still, strict=True) if no)
-    if still.all():
-        raise ValueError(f"{where}: no label varies in every split ({names}); take more pairs")
-    if still.any():
-        warnings.warn(f"{where}: left out, for it never varies in some split: {names}", stacklevel=3)
-    return np.flatnonzero(~still)
+def _logits(probes, pairs, split):
+    """Logits of a split's rows, (seeds, lambdas, rows, outputs)."""
+    rows = pairs.rows[split]
+    some, where = np.unique(rows, return_inverse=True)
+    scores = probes.scores(pairs.image[some], pairs.text[some])
+    if rows.ndim == 1:
+        return scores
+    return np.stack([of_seed[:, at] for of_seed, at in zip(scores, where.reshape(rows.shape), strict=True)])
+
+
+def _table(logits, pairs, lams, seeds, cell):
+    """The tidy table of a sweep, from logits by split."""
+    records = []
+    for split, by_seed in logits.items():
+        rows = np.broadcast_to(pairs.rows[split], (len(seeds), by_seed.shape[2]))
+        for i, seed in enumerate(seeds):
+            y = pairs.y[rows[i]]
+            for j, lam in enumerate(lams):
+                values = metrics(by_seed[i, j], y, pairs.task)
+                records += [(*cell, lam, seed, split, name, value) for name, value in values.items()]
+    return pd.DataFrame(records, columns=[*CELL, "lam", "seed", "split", "metric", "value"])

@@ -34,7 +34,7 @@ def small(tmp_path, monkeypatch):
     registry = {name: encoders.REGISTRY[name]._replace(checkpoint=tmp_path / name) for name in train.RECIPES}
     monkeypatch.setattr(encoders, "REGISTRY", registry)
     monkeypatch.setattr(train, "CANDIDATES", 12)
-    table = derm.load(n=60, seed=5).pairs
+    table = derm.phantom_derm(n=60, seed=5).pairs
     monkeypatch.setattr(train, "training_pairs", lambda data: (table[:48], table[48:]))
     recipes = {name: recipe._replace(batch=16) for name, recipe in train.RECIPES.items()}
     monkeypatch.setattr(train, "RECIPES", recipes)

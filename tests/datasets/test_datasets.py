@@ -12,7 +12,6 @@ import pytest
 from gaplib import datasets, paths
 from gaplib.datasets.__main__ import SOURCES, main
 from gaplib.datasets.pairs import label_columns, open_image
-from gaplib.datasets.paper.downloaded import find
 
 pytestmark = pytest.mark.filterwarnings("ignore:dataset .* rows are left out")
 
@@ -258,7 +257,7 @@ def test_unknown_names_and_choices(here, name, message):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.name)
 def test_every_missing_piece_is_named(copy, source):
     folder = copy(source.name)
-    for what, path in find(source).items():
+    for what, path in source.find().items():
         aside = folder.parent / "aside"
         path = path if source.pieces[what][0].count("*") == 0 else folder / path.relative_to(folder).parts[0]
         path.rename(aside)

@@ -1,8 +1,8 @@
 """Where checkpoints lie: folder, cache or hub, all the same; and one message for each way in which they do not."""
 
+import hashlib
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,10 +18,13 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from gaplib import encoders, paths
-from gaplib.encoders import hub
+from gaplib.encoders import convert, hub
+from gaplib.encoders.registry import Source
 
 TEXTS = ["a red bridge at dusk", "No focal consolidation."]
 BIOMEDCLIP, CLIP, MEDSIGLIP = (encoders.REGISTRY[name].checkpoint for name in ("biomedclip", "clip", "medsiglip"))
+
+OTHER = "org/other"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def test_a_folder_and_a_cache_are_the_same(own, name, tmp_path, monkeypatch):
     cached = encoders.load(name, "cpu")
     source = encoders.REGISTRY[name]
     assert cached.checkpoint.startswith(f"{source.checkpoint}@{source.revision}") and len(source.revision) == 40
-    assert name != "biomedclip" or cached.checkpoint.endswith(f" + {checkpoints.BERT}@{hub.SECOND[checkpoints.BERT]}")
+    assert name != "biomedclip" or cached.checkpoint.endswith(" + {}@{}".format(*hub.SECOND[BIOMEDCLIP]))
     shutil.rmtree(own / name)
     shutil.copytree(snapshot, own / name)
     monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(own))
@@ -114,26 +117,129 @@ def test_the_second_repository_of_biomedclip_is_named(own):
     assert "lacks the tokenizer: copy tokenizer.json, tokenizer_config.json and vocab.txt" in message("biomedclip")
 
 
-@pytest.mark.parametrize("name", ["clip", "biomedclip"])
-def test_pickled_weights_are_refused_with_the_way_to_convert_them(own, name, monkeypatch):
-    before = encoders.load(name, "cpu").encode_texts(TEXTS)
-    weights = next((own / name).glob("*.safetensors"))
-    pickled = {"clip": "pytorch_model.bin", "biomedclip": "open_clip_pytorch_model.bin"}[name]
-    torch.save(load_file(weights), own / name / pickled)
+def pickle_weights(folder, wrap=dict, **how):
+    """Replace the safetensors of a checkpoint by pickled weights; returns the file."""
+    weights = next(folder.glob("*.safetensors"))
+    name = "pytorch_model.bin" if weights.name == "model.safetensors" else "open_clip_pytorch_model.bin"
+    torch.save(wrap(load_file(weights)), folder / name, **how)
     weights.unlink()
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["clip", "biomedclip"])
+def test_pickled_weights_are_converted_once_where_they_are_known(own, name, monkeypatch):
+    before = encoders.load(name, "cpu").encode_texts(TEXTS)
+    pickled = pickle_weights(own / name)
+    digest = hashlib.sha256(pickled.read_bytes()).hexdigest()
     text = message(name)
-    assert "convert them once" in text and pickled in text
-    command = shlex.split(text.splitlines()[-1])
-    assert command[:2] == ["python", "-c"]
-    subprocess.run([sys.executable, *command[1:]], check=True)
+    assert f"{pickled} is pickled, which can run code, and its digest is not known (sha256 {digest})" in text
+    assert "set GAPLIB_CONVERT=1" in text and not [*pickled.parent.glob("*.safetensors")]
+    monkeypatch.setitem(convert.DIGESTS, "org/name", digest)
     np.testing.assert_array_equal(encoders.load(name, "cpu").encode_texts(TEXTS), before)
+    pickled.unlink()
+    np.testing.assert_array_equal(encoders.load(name, "cpu").encode_texts(TEXTS), before)
+    assert not [*pickled.parent.glob(".*")]
+
+
+KINDS = {
+    "as it is": {},
+    "a training's": {"wrap": lambda state: {"epoch": 3, "name": "run", "state_dict": state}},
+    "on several GPUs": {"wrap": lambda state: {"state_dict": {f"module.{key}": state[key] for key in state}}},
+    "of an old torch": {"_use_new_zipfile_serialization": False},
+    "with a number": {"wrap": lambda state: state | {"input_resolution": 224}},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pickled_weights_of_all_kinds_convert_when_they_are_trusted(own, kind, monkeypatch):
+    before = encoders.load("biomedclip", "cpu").encode_texts(TEXTS)
+    pickled = pickle_weights(own / "biomedclip", **KINDS[kind])
+    pickled.rename(pickled.with_name("epoch_3.pt"))
+    assert "epoch_3.pt is pickled" in message("biomedclip")
+    monkeypatch.setenv("GAPLIB_CONVERT", "1")
+    np.testing.assert_array_equal(encoders.load("biomedclip", "cpu").encode_texts(TEXTS), before)
+
+
+def test_shards_of_pickled_weights_become_one_file(own, monkeypatch):
+    before = encoders.load("clip", "cpu").encode_texts(TEXTS)
+    state = load_file(own / "clip" / "model.safetensors")
+    (own / "clip" / "model.safetensors").unlink()
+    keys = sorted(state)
+    torch.save({key: state[key] for key in keys[:9]}, own / "clip" / "pytorch_model-00001-of-00002.bin")
+    torch.save({key: state[key] for key in keys[9:]}, own / "clip" / "pytorch_model-00002-of-00002.bin")
+    monkeypatch.setenv("GAPLIB_CONVERT", "1")
+    np.testing.assert_array_equal(encoders.load("clip", "cpu").encode_texts(TEXTS), before)
+
+
+class Evil:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (self.mark,)
+
+
+def test_a_pickle_with_code_is_refused_even_when_it_is_trusted(own, tmp_path, monkeypatch):
+    mark = str(tmp_path / "it was run")
+    pickle_weights(own / "clip", wrap=lambda state: state | {"evil": Evil(mark)})
+    monkeypatch.setenv("GAPLIB_CONVERT", "1")
+    assert "does not hold weights alone, so it is not read" in message("clip")
+    assert not os.path.exists(mark) and not [*(own / "clip").glob("*.safetensors")]
+    (own / "clip" / "pytorch_model.bin").write_bytes(b"torn")
+    assert "does not hold weights alone" in message("clip")
+    (own / "clip" / "pytorch_model.bin").rename(own / "clip" / "one.pt")
+    (own / "clip" / "two.pt").write_bytes(b"x")
+    assert "several pickled files (one.pt, two.pt): leave one of them" in message("clip")
+
+
+def test_a_conversion_that_fails_leaves_nothing(own, monkeypatch):
+    def full(weights, part, metadata):
+        part.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    pickle_weights(own / "clip")
+    monkeypatch.setenv("GAPLIB_CONVERT", "1")
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    assert "cannot write" in message("clip") and "No space left" in message("clip")
+    assert not [path for path in (own / "clip").iterdir() if "safetensors" in path.name]
+
+
+def test_a_pickled_snapshot_in_the_cache_converts_offline(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = checkpoints.make_cached(tmp_path, "biomedclip")
+    before = encoders.load("biomedclip", "cpu")
+    pickled = pickle_weights(snapshot)
+    assert "its digest is not known" in message("biomedclip")
+    monkeypatch.setitem(convert.DIGESTS, BIOMEDCLIP, hashlib.sha256(pickled.read_bytes()).hexdigest())
+    after = encoders.load("biomedclip", "cpu")
+    assert after.checkpoint == before.checkpoint
+    np.testing.assert_array_equal(after.encode_texts(TEXTS), before.encode_texts(TEXTS))
+
+
+def test_the_digest_of_biomedclip_is_the_published_one():
+    known = "52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be"
+    assert convert.DIGESTS[BIOMEDCLIP] == known and len(convert.DIGESTS) == 1
+
+
+def test_the_other_name_of_open_clips_weights_is_read(own):
+    before = encoders.load("biomedclip", "cpu").encode_texts(TEXTS)
+    weights = own / "biomedclip" / "open_clip_model.safetensors"
+    weights.rename(weights.with_name("open_clip_pytorch_model.safetensors"))
+    np.testing.assert_array_equal(encoders.load("biomedclip", "cpu").encode_texts(TEXTS), before)
+
+
+def test_both_repositories_of_biomedclip_are_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    text = message("biomedclip")
+    second, commit = hub.SECOND[BIOMEDCLIP]
+    assert f"hf download {BIOMEDCLIP} --revision" in text and f"hf download {second} --revision {commit}" in text
 
 
 def test_folders_that_are_not_what_they_should_be(own, monkeypatch):
     assert "there is no folder" in message(f"local:{own}/nowhere")
     (own / "empty").mkdir()
     assert "is not a checkpoint: it has neither open_clip_config.json nor config.json" in message(f"local:{own}/empty")
-    monkeypatch.setitem(encoders.REGISTRY, "mini-clip", encoders.Source(paths.ENCODERS / "gone", None, "general", 32))
+    monkeypatch.setitem(encoders.REGISTRY, "mini-clip", Source(paths.ENCODERS / "gone", None, "general", 32))
     assert "make it with `make encoders`" in message("mini-clip")
     monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(own / "nowhere"))
     assert f"GAPLIB_CHECKPOINTS is {own / 'nowhere'}, and there is no such folder" in message("clip")
@@ -152,17 +258,14 @@ def test_checkpoints_that_do_not_load(own):
     assert f"cannot load {own / 'clip'}" in message("clip")
     weights.unlink()
     assert "has no weights: there is no model.safetensors" in message("clip")
-    edit(own / "biomedclip" / "open_clip_config.json", {"model_cfg": {"embed_dim": 8, "text_cfg": {}}})
+    config = own / "biomedclip" / "open_clip_config.json"
+    for wrong in ({"embed_dim": 8, "text_cfg": {}}, None, {"vision_cfg": 3, "text_cfg": 3}):
+        edit(config, {"model_cfg": wrong})
+        assert f"{config} describes no model: it lacks model_cfg with vision_cfg and text_cfg" in message("biomedclip")
+    edit(config, {"model_cfg": {"embed_dim": 8, "text_cfg": {}, "vision_cfg": {}}})
     assert f"open_clip cannot load {own / 'biomedclip'}" in message("biomedclip")
-
-
-def test_code_of_a_checkpoint_is_never_run(own):
-    (own / "siglip" / "evil.py").write_text("raise SystemExit('it was run')")
-    edit(
-        own / "siglip" / "config.json",
-        {"model_type": "own", "auto_map": {"AutoModel": "evil.Evil", "AutoConfig": "evil.E"}},
-    )
-    assert "cannot load" in message("siglip") and "it was run" not in message("siglip")
+    (own / "siglip" / "config.json").write_text("[]")
+    assert "transformers cannot load" in message("siglip")
 
 
 def test_a_model_of_text_alone_is_no_dual_encoder(own):
@@ -170,6 +273,7 @@ def test_a_model_of_text_alone_is_no_dual_encoder(own):
 
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     BertModel(BertConfig(vocab_size=10, **small)).save_pretrained(own / "bert")
+    (own / "bert" / "vocab.txt").write_text("[PAD]")
     assert "BertModel is not a dual encoder" in message(f"local:{own}/bert")
 
 
@@ -259,7 +363,14 @@ def ask(made, tmp_path):
     for repository, folder in ((CLIP, "clip"), (MEDSIGLIP, "medsiglip"), (BIOMEDCLIP, "biomedclip")):
         Hub.files[repository] = {p.name: p.read_bytes() for p in (made / folder).iterdir()}
         Hub.commits[repository] = next(s.revision for s in encoders.REGISTRY.values() if s.checkpoint == repository)
-    Hub.files[BIOMEDCLIP]["open_clip_pytorch_model.bin"] = Hub.files[BIOMEDCLIP].pop("open_clip_model.safetensors")
+    shutil.copytree(made / "biomedclip", tmp_path / "pickled")
+    pickled = pickle_weights(tmp_path / "pickled")
+    del Hub.files[BIOMEDCLIP]["open_clip_model.safetensors"]
+    Hub.files[BIOMEDCLIP][pickled.name] = pickled.read_bytes()
+    Hub.files[OTHER] = Hub.files[BIOMEDCLIP]
+    Hub.commits[OTHER] = "1" * 40
+    second, Hub.commits[second] = hub.SECOND[BIOMEDCLIP]
+    Hub.files[second] = {p.name: p.read_bytes() for p in (made / second).iterdir()}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
 
@@ -269,7 +380,7 @@ def ask(made, tmp_path):
         command = [sys.executable, "-c", ASK, json.dumps(questions)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=paths.REPO)
         assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        return [line for line in done.stdout.splitlines() if not line.endswith(", once")]
 
     yield ask
     server.shutdown()
@@ -277,13 +388,14 @@ def ask(made, tmp_path):
 
 
 def test_what_the_hub_may_answer(ask):
-    gated, outside, wrong, private, revision, pickled, member, fetched = ask(
+    gated, outside, wrong, private, revision, pickled, unknown, member, fetched = ask(
         ("medsiglip", ""),
         ("medsiglip", "hf_outsider"),
         ("clip", "hf_mistyped"),
         ("hf:org/private", ""),
         (f"hf:{CLIP}@v9", ""),
         ("biomedclip", ""),
+        (f"hf:{OTHER}", ""),
         ("medsiglip", "hf_member"),
         ("clip", ""),
     )
@@ -294,11 +406,13 @@ def test_what_the_hub_may_answer(ask):
     assert "the hub does not accept the token in use" in wrong and CLIP in wrong
     assert "https://huggingface.co/org/private does not exist, or is private" in private
     assert f"{CLIP} has no revision v9" in revision
-    assert (
-        f"hf download {BIOMEDCLIP} --revision {Hub.commits[BIOMEDCLIP]}" in pickled and "GAPLIB_CHECKPOINTS" in pickled
-    )
+    assert "its digest is not known" in pickled and "set GAPLIB_CONVERT=1" in pickled
     assert member == f"{MEDSIGLIP}@{Hub.commits[MEDSIGLIP]}" and fetched == f"{CLIP}@{Hub.commits[CLIP]}"
+    assert f"{OTHER} at main has no open_clip_model.safetensors. Pickled weights" in unknown
+    (converted,) = ask(("biomedclip", ""), GAPLIB_CONVERT="1")
+    assert converted.startswith(f"{BIOMEDCLIP}@{Hub.commits[BIOMEDCLIP]} + {checkpoints.BERT}@")
     # What was downloaded serves offline, too.
+    assert ask(("biomedclip", ""), HF_HUB_OFFLINE="1") == [converted]
     assert ask(("clip", ""), HF_HUB_OFFLINE="1") == [fetched]
 
 

@@ -1,5 +1,6 @@
 """The explorer in a real browser: the saved page, JupyterLab, and the exported notebook, without a network."""
 
+import json
 import os
 import re
 import shutil
@@ -12,25 +13,21 @@ from urllib.request import urlopen
 import numpy as np
 import pandas as pd
 import pytest
-from pages import measured, picture, sphere
+from pages import WAIT, launch, measured, picture, sphere
 from playwright.sync_api import sync_playwright
 
 from gaplib import datasets, encoders, explorer, modulate, paths, project
 from gaplib.datasets import pairs
+from gaplib.explorer.explorer import MEASURES
 
-FLAGS = ["no-sandbox", "disable-background-networking", "disable-component-update", "disable-sync", "no-first-run"]
 START = paths.REPO / "notebooks" / "00-start-here.ipynb"
-WAIT = 120_000  # milliseconds, where a busy machine may need them
 TEXTS = ["</script><b>bold</b>", *(f"text {i}" for i in range(1, 60))]
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = shutil.which("chromium")
-    if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium on the PATH; install it for these tests")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[f"--{flag}" for flag in FLAGS])
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -48,6 +45,7 @@ def browse(chromium):
     def open_page(url, allow="file:", **options):
         context = chromium.new_context(**{"viewport": {"width": 1000, "height": 900}} | options)
         contexts.append(context)
+        context.set_default_timeout(WAIT)
         page = context.new_page()
         page.asked = []
 
@@ -98,21 +96,21 @@ def saved(clouds, curve, tmp_path_factory):
 
 def drag(page, slider, share):
     """Take the slider by its thumb to a share of its way, as a hand does."""
-    slider.scroll_into_view_if_needed()
-    page.wait_for_timeout(100)  # the notebook around it may still be moving
+    slider.hover()  # waits until it stands still: the notebook around it may be moving
     box = slider.bounding_box()
     now = (float(slider.input_value()) + 0.5) / 2
-    y, thumb = box["y"] + box["height"] / 2, 8  # pixels from the end of the slider to the middle of its thumb
-    for k, place in enumerate((now, share)):
-        page.mouse.move(box["x"] + thumb + place * (box["width"] - 2 * thumb), y, steps=1 + 8 * k)
-        if not k:
-            page.mouse.down()
+    y = box["y"] + box["height"] / 2
+    thumb = 8  # pixels from the end of the slider to the middle of its thumb
+    start, end = (box["x"] + thumb + place * (box["width"] - 2 * thumb) for place in (now, share))
+    page.mouse.move(start, y)
+    page.mouse.down()
+    page.mouse.move(end, y, steps=9)
     page.mouse.up()
 
 
 def shown(view):
     """Lambda and the five numbers, as a reader sees them."""
-    names = ("value", *explorer.MEASURES)
+    names = ("value", *MEASURES)
     return [float(view.locator(f"#{name}").inner_text()) for name in names]
 
 
@@ -182,32 +180,54 @@ def test_the_keyboard_does_everything(browse, saved):
     assert np.subtract(page.evaluate("[yaw, pitch]"), before).tolist() == pytest.approx([0.1, 0.1])
 
 
+def hold_time(page):
+    """From now on, time passes in the page only when the test lets it."""
+    page.clock.install(time=0)
+    page.reload()
+    page.clock.pause_at(10**9)
+
+
 def test_nothing_plays_unasked_and_play_goes_smoothly_until_paused(browse, saved):
     page = browse(saved)
-    page.wait_for_timeout(300)
+    hold_time(page)
+    page.clock.run_for(1000)
     assert shown(page)[0] == 0
     page.click("#play")
-    page.wait_for_function("now > 120")
-    steps = page.evaluate("""() => new Promise(done => {
-        const seen = [now];
-        const watch = () => { seen.push(now); seen.length < 20 ? requestAnimationFrame(watch) : done(seen); };
-        requestAnimationFrame(watch);
-    })""")
-    assert min(np.diff(steps)) >= 0 and 1 <= max(np.diff(steps)) <= 6 and page.inner_text("#play") == "Pause"
+    page.clock.run_for(500)
+    steps = [page.evaluate("now")]
+    for _ in range(20):
+        page.clock.run_for(50)
+        steps.append(page.evaluate("now"))
+    # 50 steps of 0.005 a second
+    assert min(np.diff(steps)) >= 1 and max(np.diff(steps)) <= 5 and steps[-1] - steps[0] == pytest.approx(50, abs=4)
+    assert page.inner_text("#play") == "Pause"
     page.click("#play")
     lam = shown(page)[0]
-    page.wait_for_timeout(200)
+    page.clock.run_for(1000)
     assert shown(page)[0] == lam and page.inner_text("#play") == "Play"
+
+
+def test_play_turns_round_at_both_ends(browse, saved):
+    page = browse(saved)
+    hold_time(page)
+    page.evaluate("set(390)")
+    page.click("#play")
+    seen = []
+    for _ in range(110):
+        page.clock.run_for(100)
+        seen.append(page.evaluate("now"))
+    assert max(seen) == 400 and min(seen) <= 1 and seen[-1] > 50
 
 
 def test_with_reduced_motion_play_jumps(browse, saved):
     page = browse(saved, reduced_motion="reduce")
+    hold_time(page)
     page.click("#play")
-    seen = {page.evaluate("now")}
+    seen = []
     for _ in range(12):
-        page.wait_for_timeout(100)
-        seen.add(page.evaluate("now"))
-    assert seen == {100, 120}
+        page.clock.run_for(200)
+        seen.append(page.evaluate("now"))
+    assert sorted(set(seen)) == [100, 120, 140]
 
 
 def place(page, view, modality, pair):
@@ -231,6 +251,27 @@ def test_the_pointer_shows_the_pair(browse, saved, view):
     assert box["x"] >= 0 and box["x"] + box["width"] <= 1000
     page.mouse.move(2, 2)
     assert page.is_hidden("#tip")
+
+
+@pytest.mark.parametrize("view", ["plane", "sphere", "umap"])
+def test_a_tap_shows_the_pair_and_one_beside_all_points_hides_it(browse, saved, view):
+    page = browse(saved, has_touch=True, is_mobile=True, viewport={"width": 400, "height": 800})
+    page.locator(f"#{view}").scroll_into_view_if_needed()
+    page.wait_for_function("views.umap.at[0]")
+    page.touchscreen.tap(*place(page, view, 1, 7))
+    page.locator("#tip").wait_for()
+    pair = page.evaluate("chosen")
+    assert page.inner_text("#tip").startswith(f"pair {pair}, cosine") and TEXTS[pair] in page.inner_text("#tip")
+    tip = page.locator("#tip").bounding_box()
+    assert tip["x"] >= 0 and tip["x"] + tip["width"] <= 400
+    page.evaluate("document.getElementById('play').scrollIntoView()")
+    page.touchscreen.tap(*middle(page.locator("h1")))
+    page.locator("#tip").wait_for(state="hidden")
+
+
+def middle(locator):
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
@@ -286,14 +327,83 @@ def test_at_every_width_and_zoom_nothing_is_cut_off(browse, saved, width):
     assert page.evaluate("views.plane.canvas.width") == 2 * page.evaluate("views.plane.canvas.clientWidth")
 
 
-def test_the_page_is_dark_where_the_reader_is(browse, saved):
-    def contrast(page):
-        script = "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
-        ink, back = (np.mean([int(c) for c in re.findall(r"\d+", colour)[:3]]) for colour in page.evaluate(script))
-        return ink - back
+def test_labels_as_long_as_they_come_do_not_widen_the_page(browse, clouds, tmp_path):
+    long = ["x" * 190, "", *["short"] * 58]
+    saved = explorer.explore(clouds, long, title="y" * 190).save(tmp_path / "long.html").as_uri()
+    page = browse(saved, viewport={"width": 360, "height": 700}, color_scheme="dark")
+    page.select_option("#colour", "label")
+    assert page.inner_text("#legend").split() == ["image", "text", "short", "x" * 190, "no", "label"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
-    assert contrast(browse(saved, color_scheme="light")) < -180
+
+def test_many_different_numbers_are_a_scale_with_a_legend(browse, clouds, tmp_path):
+    ages = [None, float("inf"), *np.linspace(2.5, 90, 58)]
+    page = browse(explorer.explore(clouds, ages).save(tmp_path / "scale.html").as_uri())
+    page.select_option("#colour", "label")
+    assert page.inner_text("#legend").split() == ["image", "text", "2.5", "90", "no", "label"]
+    ramp = """[...document.querySelectorAll('#legend canvas')].map(c => [...c.getContext('2d').getImageData(
+        1, c.height / 2, c.width - 2, 1).data])[2]"""
+    light = np.reshape(page.evaluate(ramp), (-1, 4))[:, :3].mean(1)
+    assert len(light) > 100 and (np.diff(light[::4]) > -3).all() and light[-1] > light[0] + 30
+    page.evaluate("say(59)")
+    assert page.inner_text("#tip div") == "90"
+    page.evaluate("say(0)")
+    assert page.inner_text("#tip div") == "no label"
+
+
+def test_the_slider_has_ticks_at_0_and_1(browse, saved):
+    page = browse(saved)
+    for lam in (0, 1):
+        page.evaluate(f"set(({lam} - first) / step)")
+        slider = page.locator("#lam").bounding_box()
+        thumb = slider["x"] + 8 + (slider["width"] - 16) * (lam + 0.5) / 2
+        tick, _ = middle(page.locator("#slide i").get_by_text(str(lam)))
+        assert tick == pytest.approx(thumb, abs=1)
+
+
+def test_the_slider_stays_in_view_on_a_phone(browse, saved, clouds):
+    page = browse(saved, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    for view in ("plane", "sphere", "cosines", "auc"):
+        page.locator(f"#{view}").evaluate("e => e.scrollIntoView({block: 'end'})")
+        box = page.locator("#lam").bounding_box()
+        assert 0 <= box["y"] < 120
+        assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", middle(page.locator("#lam"))) == "lam"
+    assert page.locator("#bar").bounding_box()["height"] < 110
+    page.locator("#lam").press("PageUp")
+    assert check_numbers(page, *clouds) == 0.1
+
+
+def test_in_a_frame_the_slider_follows_the_page_around_it(browse, clouds, tmp_path):
+    frame = explorer.explore(clouds, texts=TEXTS)._repr_html_()
+    scrolled = '<div id="out" style="height: 500px; margin-top: 60px; overflow: auto"><p>above</p>'
+    (tmp_path / "around.html").write_text(f"<!doctype html>{scrolled}{frame}<p style='height: 900px'>below</p></div>")
+    page = browse((tmp_path / "around.html").as_uri(), viewport={"width": 380, "height": 640})
+    slider = page.frame_locator("iframe").locator("#lam")
+    slider.wait_for()
+    home = slider.bounding_box()["y"]
+    page.locator("#out").evaluate("e => { e.scrollTop = 700; }")
+    page.wait_for_function("document.querySelector('iframe').contentDocument.getElementById('bar').style.transform")
+    assert 60 <= slider.bounding_box()["y"] < 150
+    page.locator("#out").evaluate("e => { e.scrollTop = 0; }")
+    page.wait_for_function("!document.querySelector('iframe').contentDocument.getElementById('bar').style.transform")
+    assert slider.bounding_box()["y"] == home > 100
+
+
+def contrast(page):
+    """How much lighter the ink is than the paper."""
+    script = "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+    ink, back = (np.mean([int(c) for c in re.findall(r"\d+", colour)[:3]]) for colour in page.evaluate(script))
+    return ink - back
+
+
+def test_the_page_is_dark_where_the_reader_is_and_follows_a_switch(browse, saved):
+    page = browse(saved, color_scheme="light")
+    assert contrast(page) < -180
     assert contrast(browse(saved, color_scheme="dark")) > 180
+    for scheme in ("dark", "light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.locator(f":root[data-theme={scheme}]").wait_for()
+    assert contrast(page) > 180
 
 
 def test_frame_time_of_two_thousand_pairs(browse, tmp_path, capsys):
@@ -338,14 +448,15 @@ def lab(tmp_path_factory):
             yield folder, wait_for(f"http://127.0.0.1:{port}/", server, folder / "server.log")
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(WAIT / 1000)
 
 
 def wait_for(url, server, log):
-    for _ in range(300):
+    give_up = time.monotonic() + WAIT / 1000
+    while time.monotonic() < give_up:
         assert server.poll() is None, log.read_text()[-2000:]
         try:
-            urlopen(f"{url}api", timeout=1).close()
+            urlopen(f"{url}api", timeout=10).close()
             return url
         except OSError:
             time.sleep(0.2)
@@ -355,19 +466,20 @@ def wait_for(url, server, log):
 def test_jupyterlab_and_its_export_move_real_drawings(browse, lab, drawings):
     folder, url = lab
     page = browse(f"{url}lab/tree/{START.name}", allow=(url, url.replace("http", "ws")))
-    page.locator(".jp-Notebook .jp-Cell").first.click(timeout=WAIT)
-    for _ in range(page.locator(".jp-Notebook .jp-Cell").count()):
+    cells = json.loads(START.read_text())["cells"]
+    moving = next(k for k, cell in enumerate(cells) if "explorer.explore(" in "".join(cell["source"]))
+    page.get_by_text("(ipykernel) | Idle").wait_for()  # cells run before would be dropped
+    page.locator(".jp-Notebook .jp-Cell").first.click()
+    for _ in cells:
         page.keyboard.press("Shift+Enter")
-    waiting = "[...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes('*'))"
-    page.wait_for_function(f"!{waiting}", timeout=WAIT)
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    page.get_by_text(f"[{len(code)}]:", exact=True).first.wait_for()  # the last one has run
     page.keyboard.press("Escape")
-    frame = page.frame_locator("iframe[srcdoc]")
-    for _ in range(page.locator(".jp-Notebook .jp-Cell").count()):  # JupyterLab keeps only the cells in view
-        slider = frame.locator("#lam")
-        if slider.count() and 100 < slider.bounding_box()["y"] < 800:
-            break
+    for _ in range(len(cells) - moving):  # from the new cell after the last; JupyterLab keeps only the cells in view
         page.keyboard.press("ArrowUp")
-        page.wait_for_timeout(300)
+    frame = page.frame_locator("iframe[srcdoc]")
+    slider = frame.locator("#lam")
+    slider.wait_for()
     assert check_numbers(frame, *drawings) == 0
     drag(page, slider, 0.7)
     assert check_numbers(frame, *drawings) == pytest.approx(0.9, abs=0.03)

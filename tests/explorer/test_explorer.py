@@ -1,19 +1,20 @@
-"""The lambda explorer and UMAP through lambda: what goes into the page. tests/browser looks at what comes out of it."""
+"""The lambda explorer and UMAP through lambda: what goes into the page. test_browser looks at what comes out of it."""
 
 import base64
+import errno
 import html
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from pages import data_of, measured, picture, sphere, unpack
 from PIL import Image
-from sklearn.neighbors import NearestNeighbors
 
-from gaplib import explorer, gap, lambdas, modulate, project, sweep
-from gaplib.plots import animation
+from gaplib import explorer, gap, sweep
+from gaplib.explorer.explorer import MEASURES
 
 
 @pytest.fixture
@@ -27,21 +28,10 @@ def clouds():
     return make
 
 
-@pytest.mark.parametrize(("n", "d", "dtype"), [(2, 3, "f8"), (300, 24, "f4"), (3000, 512, "f4"), (300, 24, "f2")])
-def test_numbers_by_lambda_are_those_of_the_measures(clouds, n, d, dtype):
-    image, text = clouds(n, d, dtype)
-    lams = np.random.default_rng(n).uniform(-0.5, 1.5, 5)
-    other = gap.gap_vector(image[: n // 2], text[: n // 2])
-    for vector in (None, other):
-        table = lambdas.by_lambda(image, text, lams, vector)
-        want = [measured(image, text, lam, vector) for lam in lams]
-        np.testing.assert_allclose(table, want, atol=5e-4 if dtype == "f2" else 1e-6)
-
-
 def test_the_page_holds_a_number_for_every_place_of_the_slider(clouds):
     image, text = clouds(50)
     data = data_of(explorer.explore((image, text), n=20))
-    numbers = unpack(data["numbers"]).reshape(len(explorer.MEASURES), -1)
+    numbers = unpack(data["numbers"]).reshape(len(MEASURES), -1)
     assert (data["first"], data["steps"], numbers.shape[1]) == (-0.5, 401, 401)
     for k in (0, 7, 100, 399, 400):
         np.testing.assert_allclose(numbers[:, k], measured(image, text, -0.5 + k * 0.005), atol=1e-5)
@@ -89,6 +79,37 @@ def test_the_most_frequent_labels_have_a_colour_and_the_others_share_one(clouds)
     assert [data["codes"][labels.tolist().index(label)] for label in range(10)] == [7, 7, 7, 6, 5, 4, 3, 2, 1, 0]
 
 
+def test_labels_that_are_missing_are_named(clouds):
+    labels = ["a", None, "", float("nan"), "  ", pd.NA, "a", "b"]
+    data = data_of(explorer.explore(clouds(8), labels=labels))["labels"]
+    assert [data["names"][code] for code in data["all"]] == ["a", *["no label"] * 5, "a", "b"]
+    assert data["shown"] == ["no label", "a", "b"]
+
+
+@pytest.mark.parametrize("labels", [[1, 0, None, 1], [1.0, 0.0, np.nan, 1.0], np.array([1, 0, np.nan, 1], "f4")])
+def test_whole_numbers_are_names_also_where_some_are_missing(clouds, labels):
+    data = data_of(explorer.explore(clouds(4), labels=labels))["labels"]
+    assert not data["continuous"] and [data["names"][code] for code in data["all"]] == ["1", "0", "no label", "1"]
+
+
+def test_many_different_floats_are_coloured_by_a_scale(clouds):
+    values = np.array([2.0, 0.5, np.nan, *np.linspace(0.75, 1.75, 16), 0.5])
+    data = data_of(explorer.explore(clouds(20), labels=values))["labels"]
+    assert data["continuous"] and data["shown"] == ["0.5", "2", "no label"]
+    *ramp, grey = data["colours"]
+    want = np.round((values - 0.5) / 1.5 * (len(ramp) - 1))
+    np.testing.assert_array_equal(data["codes"], np.where(np.isnan(want), len(ramp), want))
+    assert grey == "#8A8A8A" and len(set(ramp)) == len(ramp)
+    assert [data["names"][data["all"][k]] for k in (0, 1, 2)] == ["2", "0.5", "no label"]
+    few = data_of(explorer.explore(clouds(20), labels=values.round()))["labels"]
+    assert not few["continuous"]
+
+
+def test_texts_that_are_missing_are_empty_and_broken_letters_are_replaced(clouds):
+    page = explorer.explore(clouds(4), texts=["a", None, float("nan"), "\ud800b"], title="\udfff!")
+    assert data_of(page)["texts"] == ["a", "", "", "?b"] and page.title == "?!"
+
+
 def test_texts_cannot_end_the_script_and_long_ones_are_cut(clouds):
     texts = ["</script><script>alert(1)</script>", '<!-- "quotes" & \u2028 ü', "x" * 500]
     page = explorer.explore(clouds(3), texts=texts, labels=["</SCRIPT>", "a", "b"], title="</title><b>")
@@ -113,12 +134,58 @@ def test_thumbnails_are_small_and_each_image_is_there_once(clouds, tmp_path):
         explorer.explore(clouds(3), images=[red, red, b"no p"])
 
 
+def test_images_may_be_in_memory_or_absent(clouds, tmp_path):
+    red = picture("red")
+    (tmp_path / "red.png").write_bytes(red)
+    opened = Image.open(io.BytesIO(red))
+    array = np.asarray(opened)
+    images = [opened, array, bytearray(red), memoryview(red), None, tmp_path / "red.png", array, opened.convert("CMYK")]
+    data = data_of(explorer.explore(clouds(8), images=images))["thumbs"]
+    assert data["index"] == [0, 1, 2, 2, -1, 3, 1, 4]
+    for uri in data["pictures"]:
+        small = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+        assert small.size == (72, 36) and np.asarray(small.convert("RGB")).mean((0, 1)).argmax() == 0
+    stack = np.zeros((3, 8, 8, 3), np.uint8)
+    assert data_of(explorer.explore(clouds(3), images=stack))["thumbs"]["index"] == [0, 1, 2]
+    for bad in (np.zeros((8, 8, 3)), [1, 2], 7, object()):
+        with pytest.raises(ValueError, match="images, row 1: .* is not a readable image"):
+            explorer.explore(clouds(3), images=[red, bad, red])
+
+
 def test_a_page_of_2000_pairs_needs_nothing_and_is_small(clouds, tmp_path):
     page = explorer.explore(clouds(2100, 128), texts=["drawing " * 30] * 2100, labels=np.arange(2100) % 40)
     path = page.save(tmp_path / "deep" / "page.html")
     assert path.read_text(encoding="utf-8") == page.page and [p.name for p in path.parent.iterdir()] == ["page.html"]
     assert path.stat().st_size < 1_500_000
     assert not re.search(r"https?:|//cdn|@import|url\(|<link|\bsrc=|fetch\(|XMLHttpRequest", page.page)
+
+
+def files(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("name", [".", "folder", "x" * 300, "folder/" + "x" * 300, "file/page.html"])
+def test_a_page_that_cannot_be_saved_says_so_once_and_leaves_nothing(clouds, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(OSError, match=r"cannot save the page as .*: .*; name a file where you may write"):
+        explorer.explore(clouds(3)).save(tmp_path / name)
+    assert files(tmp_path) == ["file", "folder"]
+
+
+def test_a_full_disk_leaves_the_page_that_was_there(clouds, tmp_path, monkeypatch):
+    path = explorer.explore(clouds(3)).save(tmp_path / "page.html")
+    before = path.read_text(encoding="utf-8")
+
+    def write_a_part(self, text, **options):
+        with open(self, "w", **options) as file:
+            file.write(text[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_a_part)
+    with pytest.raises(OSError, match="No space left on device"):
+        explorer.explore(clouds(5)).save(path)
+    assert path.read_text(encoding="utf-8") == before and files(tmp_path) == ["page.html"]
 
 
 def test_bad_input_gets_one_clear_message(clouds, make_features):
@@ -133,10 +200,14 @@ def test_bad_input_gets_one_clear_message(clouds, make_features):
     ):
         with pytest.raises(ValueError, match=message):
             explorer.explore((image, text), **options)
+    for labels in (5, {"a": 1}, iter("ab")):
+        with pytest.raises(ValueError, match="labels: one a pair needed"):
+            explorer.explore((image, text), labels=labels)
+    for features in (image, pd.DataFrame(image), "features", None):
+        with pytest.raises(ValueError, match="features: Features, or two arrays"):
+            explorer.explore(features)
     with pytest.raises(ValueError, match="paired rows needed, got 30 image and 29 text"):
         explorer.explore((image, text[:29]))
-    with pytest.raises(ValueError, match="text: row 1 is moved to the origin"):
-        lambdas.by_lambda(np.eye(3), np.eye(3), [1.0], gap=-2 * np.eye(3)[1])
     f = make_features("binary")
     table = sweep.sweep(f, [0.0, 1.0], [0], "converged").table
     with pytest.raises(ValueError, match="it holds 0 of made by made-encoder"):
@@ -145,72 +216,9 @@ def test_bad_input_gets_one_clear_message(clouds, make_features):
         explorer.explore(f.paired(), sweep=pd.concat([table.assign(encoder=str(i)) for i in range(9)]))
 
 
-@pytest.fixture(scope="module")
-def through_lambda():
-    """Two cones of pairs that share a third of their directions, their UMAP through lambda, and one UMAP a lambda."""
-    rng = np.random.default_rng(0)
-    common = rng.normal(size=(80, 12))
-    image, text = (common + 0.3 * rng.normal(size=(80, 12)) + 2 * mean for mean in rng.normal(size=(2, 12)))
-    image, text = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text))
-    lams = [0.0, 0.5, 1.0]
-    apart = [np.stack(project.umap(*modulate.shift(image, text, lam))) for lam in lams]
-    return image, text, project.umap_by_lambda(image, text, lams), np.stack(apart)
-
-
-def test_umap_through_lambda_shows_movement_and_not_refitting(through_lambda):
-    image, text, (lams, at), apart = through_lambda
-    assert lams == [0.0, 0.5, 1.0] and at.shape == apart.shape == (3, 2, 80, 2)
-
-    def step(views):
-        return np.median(np.linalg.norm(np.diff(views, axis=0), axis=-1)) / views.std((0, 1, 2)).mean()
-
-    assert step(at) < 0.75 * step(apart)
-
-
-def test_umap_through_lambda_mixes_where_the_rows_do(through_lambda):
-    image, text, (lams, at), _ = through_lambda
-    rows = [np.concatenate(modulate.shift(image, text, lam)) for lam in lams]
-    there, seen = ([mixed(x) for x in views] for views in (rows, at.reshape(len(lams), -1, 2)))
-    assert there[0] < 0.05 and there[-1] > 0.25  # apart as encoded, mixed once the centroids meet
-    np.testing.assert_allclose(seen, there, atol=0.15)
-
-
-def mixed(x):
-    """Share of the other modality among the ten nearest neighbours."""
-    index = NearestNeighbors(n_neighbors=10).fit(x).kneighbors(return_distance=False)
-    half = len(x) // 2
-    return float(((index < half) != (np.arange(len(x)) < half)[:, None]).mean())
-
-
-def test_umap_through_lambda_refuses_what_it_cannot_draw(clouds):
-    for lams in ([0.5], [0.0, 0.0], [1.0, 0.0]):
-        with pytest.raises(ValueError, match="at least two, in rising order"):
-            project.umap_by_lambda(*clouds(30), lams)
-    with pytest.raises(ValueError, match="at least 16 rows, got 15"):
-        project.umap_by_lambda(*clouds(15), [0, 1])
-
-
-def test_the_page_takes_the_umap(through_lambda):
-    image, text, umap, _ = through_lambda
+def test_the_page_takes_the_umap(clouds):
+    image, text = clouds(80)
+    umap = ([0.0, 0.5, 1.0], np.random.default_rng(0).normal(size=(3, 2, 80, 2)).astype(np.float32))
     data = data_of(explorer.explore((image, text), umap=umap))["umap"]
     assert data["lams"] == umap[0]
     np.testing.assert_array_equal(unpack(data["at"]), umap[1].ravel())
-
-
-def test_the_animation_moves_there_and_back(tmp_path):
-    rng = np.random.default_rng(0)
-    columns = ["dataset", "lam", "modality", "pair"]
-    index = pd.MultiIndex.from_product([["one", "two"], [0.0, 0.5, 1.0], ["image", "text"], range(20)], names=columns)
-    table = pd.DataFrame(rng.normal(size=(len(index), 2)), index, ["x", "y"]).reset_index()
-    path = animation.umap_by_lambda(table.assign(encoder="made", seed=0), tmp_path / "deep" / "moving.gif")
-    with Image.open(path) as gif:
-        assert (gif.n_frames, gif.info["loop"], gif.width) == (16, 0, 770)
-        pictures = []
-        for frame in range(gif.n_frames):
-            gif.seek(frame)
-            pictures.append(np.asarray(gif.convert("RGB"), int))
-    assert all(np.abs(b - a).sum() for a, b in zip(pictures, pictures[1:], strict=False))
-    for there, back in zip(pictures[1:8], pictures[:8:-1], strict=True):
-        np.testing.assert_array_equal(there, back)
-    for colour in ((0, 114, 178), (213, 94, 0)):
-        assert (np.abs(pictures[0] - colour).max(-1) < 70).sum() > 100

@@ -1,8 +1,9 @@
-"""The same extraction by Ray actors: equal results, a killed worker costs its shard, nothing beyond this machine."""
+"""The same extraction by Ray actors: equal results, a killed worker costs its block, nothing beyond this machine."""
 
-import builtins
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
 
@@ -11,14 +12,14 @@ import psutil
 import pytest
 
 from gaplib import features
-from gaplib.features import engine_ray, shards
+from gaplib.features import engine_ray, store
 
 
-def kill_one_worker(parts, killed):
-    """As soon as a shard is finished, kill an actor that is busy with another."""
+def kill_one_worker(ledger, killed):
+    """As soon as a block is finished, kill an actor that is busy with another."""
     while not killed:
         workers = [p for p in psutil.Process().children(recursive=True) if "MapWorker" in " ".join(cmdline(p))]
-        if list(parts.glob("image-*.safetensors")) and workers:
+        if ledger.exists() and ledger.read_bytes().count(b"start") and workers:
             killed.append(workers[0].pid)
             os.kill(workers[0].pid, signal.SIGKILL)
         time.sleep(0.02)
@@ -32,14 +33,16 @@ def cmdline(process):
 
 
 def test_two_workers_one_of_them_killed_equal_the_local_run(root, monkeypatch):
-    monkeypatch.setattr(shards, "SIZE", 50)
+    monkeypatch.setattr(store, "BLOCK", 50)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "")  # Ray's own processes must start within its time
     local = features.extract("clipart", "mini-clip", n_pairs=600)
     whole = (local.image.copy(), local.text.copy())
-    path = root / "data" / "features" / "clipart-600" / "mini-clip.safetensors"
-    path.unlink()
+    folder = root / "data" / "features" / "clipart-600" / "mini-clip"
+    shutil.rmtree(folder)
     killed = []
-    watcher = threading.Thread(target=kill_one_worker, args=(path.with_suffix(".parts"), killed), daemon=True)
+    watcher = threading.Thread(
+        target=kill_one_worker, args=(store.unfinished(folder) / "image.ledger", killed), daemon=True
+    )
     watcher.start()
     try:
         found = features.extract("clipart", "mini-clip", n_pairs=600, engine="ray", workers=2)
@@ -49,18 +52,12 @@ def test_two_workers_one_of_them_killed_equal_the_local_run(root, monkeypatch):
     for one, other in zip((found.image, found.text), whole, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     np.testing.assert_array_equal(found.image_index, local.image_index)
-    assert not path.with_suffix(".parts").exists()
+    assert not store.left_over(folder)
     assert not [p for p in psutil.Process().children(recursive=True) if "ray" in " ".join(cmdline(p))]
 
 
 def test_without_ray_there_is_one_message(monkeypatch):
-    real = builtins.__import__
-
-    def no_ray(name, *rest, **more):
-        if name.startswith("ray"):
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", no_ray)
-    with pytest.raises(ImportError, match=r'engine="ray" needs Ray: pip install "gaplib\[cluster\]"'):
+    for name in ("ray", "ray.data"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"this needs 'ray': pip install \"gaplib\[cluster\]\""):
         engine_ray.engine(None).__enter__()

@@ -35,9 +35,8 @@ def test_each_distinct_image_and_text_is_encoded_once_and_then_loaded(root, data
         np.testing.assert_allclose(text, circle([len(t) for t in dataset.pairs["text"]]), atol=1e-6)
         assert f.about.labels == ("a", "b") and list(f.targets) == [i % 2 for i in range(18)]
         assert list(f.pairs["split"]) == list(dataset.pairs["split"])
-    assert not [
-        p for p in (root / "data").rglob("*") if p.is_file() and p.name not in ("counting.safetensors", "pairs.parquet")
-    ]
+    files = {"image.npy", "text.npy", "image_index.npy", "text_index.npy", "about.json", "pairs.parquet"}
+    assert {p.name for p in (root / "data").rglob("*") if p.is_file()} == files
 
 
 @pytest.mark.parametrize("change", ["checkpoint", "preprocessing", "text", "image"])
@@ -66,12 +65,14 @@ def damage_head(path):
 
 def damage_flip(path):
     data = bytearray(path.read_bytes())
-    data[-7 if path.suffix == ".safetensors" else 30] ^= 1
+    data[-7 if path.suffix == ".npy" else 30] ^= 1
     path.write_bytes(data)
 
 
 @pytest.mark.parametrize("damage", [damage_cut, damage_head, damage_flip])
-@pytest.mark.parametrize("name", ["counting.safetensors", "pairs.parquet"])
+@pytest.mark.parametrize(
+    "name", ["counting/image.npy", "counting/text_index.npy", "counting/about.json", "pairs.parquet"]
+)
 def test_damage_is_named_and_repaired(root, dataset, damage, name, capsys):
     features.extract(dataset, Counting())
     path = root / "data" / "features" / "made" / name
@@ -82,16 +83,19 @@ def test_damage_is_named_and_repaired(root, dataset, damage, name, capsys):
     encoder = Counting()
     f = features.extract(dataset, encoder)
     assert f.paired()[0].shape == (18, 2)
-    if name == "counting.safetensors":
-        assert len(encoder.images) == 6 and "encoding made with counting: " in capsys.readouterr().out
-        assert path.read_bytes() == whole
+    out = capsys.readouterr().out
+    if name == "pairs.parquet":
+        assert not encoder.images and "writing it again" in out
+    else:
+        assert len(encoder.images) == 6 and out.count("encoding made with counting: ") == 2
+    assert path.read_bytes() == whole
 
 
 def test_a_broken_image_stops_and_leaves_nothing(root, dataset):
     (dataset.about.root / "2.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"dataset 'made', row 2: '2.png' is not a readable image"):
         features.extract(dataset, Counting())
-    assert not list(root.rglob("*.safetensors")) and not list(root.rglob("pairs.parquet"))
+    assert not list(root.rglob("about.json")) and not list(root.rglob("pairs.parquet"))
 
 
 def test_missing_features(root):

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from tokenizers import pre_tokenizers
 
 from gaplib.encoders import REGISTRY
+from gaplib.encoders.hub import SECOND
 
 NAMES = ("clip", "siglip", "biomedclip", "medsiglip")
 BERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
@@ -66,15 +67,112 @@ def make_cached(cache, name):
     (made.parent / BERT).mkdir(parents=True, exist_ok=True)
     snapshots = {source.checkpoint: (source.revision, made)}
     if name == "biomedclip":
-        from gaplib.encoders.hub import SECOND
-
-        snapshots[BERT] = (SECOND[BERT], made.parent / BERT)
+        second, commit = SECOND[source.checkpoint]
+        snapshots[second] = (commit, made.parent / second)
     for repository, (revision, files) in snapshots.items():
-        home = cache / f"models--{repository.replace('/', '--')}"
-        (home / "refs").mkdir(parents=True)
-        (home / "refs" / "main").write_text(revision)
-        shutil.move(files, home / "snapshots" / revision)
+        cached(cache, files, repository, revision)
     return cache / f"models--{source.checkpoint.replace('/', '--')}" / "snapshots" / source.revision
+
+
+MAP = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model", "AutoTokenizer": ["evil.Tokenizer", None]}
+MAP |= {"AutoProcessor": "evil.Processor", "AutoImageProcessor": "evil.ImageProcessor"}
+CODE, OWN = {"auto_map": MAP}, {"auto_map": MAP, "model_type": "own"}
+TRUST = {"tokenizer_kwargs": {"trust_remote_code": True}}
+EVIL = """
+from pathlib import Path
+import transformers
+Path({mark!r}).touch()
+class Config(transformers.BertConfig): pass
+class Model(transformers.BertModel): pass
+class Tokenizer(transformers.BertTokenizer): pass
+class Processor(transformers.CLIPProcessor): pass
+class ImageProcessor(transformers.CLIPImageProcessor): pass
+"""
+
+
+def _open_clip(**towers):
+    return {"open_clip_config.json": {"model_cfg": towers}}
+
+
+# What hostile checkpoints change: the one they start from, and entries of its files.
+HOSTILE = {
+    "open_clip trusts its tokenizer": ("biomedclip", _open_clip(text_cfg=TRUST) | {"tokenizer_config.json": CODE}),
+    "open_clip trusts, without code": ("biomedclip", _open_clip(text_cfg=TRUST)),
+    "open_clip tokenizer asks": ("biomedclip", {"tokenizer_config.json": CODE | {"tokenizer_class": "Own"}}),
+    "open_clip text tower asks": ("biomedclip", {"config.json": OWN}),
+    "open_clip text tower and tokenizer": ("biomedclip", {"config.json": OWN, "tokenizer_config.json": CODE}),
+    "open_clip subfolder": ("biomedclip", _open_clip(text_cfg={"tokenizer_kwargs": {"subfolder": "../elsewhere"}})),
+    "open_clip proxies": ("biomedclip", _open_clip(text_cfg={"tokenizer_kwargs": {"proxies": {"http": "evil"}}})),
+    "open_clip vocabulary from elsewhere": (
+        "biomedclip",
+        _open_clip(text_cfg={"hf_tokenizer_name": None, "tokenizer_kwargs": {"bpe_path": "/etc/passwd"}}),
+    ),
+    "open_clip downloads nltk": (
+        "biomedclip",
+        _open_clip(text_cfg={"hf_tokenizer_name": None, "tokenizer_kwargs": {"reduction_mask": "syntax"}}),
+    ),
+    "open_clip config kwargs": (
+        "biomedclip",
+        _open_clip(text_cfg={"hf_model_config_kwargs": {"trust_remote_code": True}}),
+    ),
+    "open_clip unknown key": ("biomedclip", _open_clip(evil=1)),
+    "open_clip unknown keyword": ("biomedclip", _open_clip(vision_cfg={"act_kwargs": {"evil": 1}})),
+    "open_clip timm from the hub": ("biomedclip", _open_clip(vision_cfg={"timm_model_name": "hf-hub:evil/evil"})),
+    "open_clip timm from a folder": ("biomedclip", _open_clip(vision_cfg={"timm_model_name": "local-dir:/evil"})),
+    "open_clip kernel": ("biomedclip", {"config.json": {"model_type": "bert", "attn_implementation": "evil/kernel"}}),
+    "transformers own model": ("siglip", {"config.json": OWN}),
+    "transformers known model": ("siglip", {"config.json": CODE}),
+    "transformers text tower": ("siglip", {"config.json": {"text_config": CODE}}),
+    "transformers tokenizer": ("siglip", {"tokenizer_config.json": CODE | {"tokenizer_class": "Own"}}),
+    "transformers old tokenizer": ("siglip", {"tokenizer_config.json": {"auto_map": ["evil.Tokenizer", None]}}),
+    "transformers code elsewhere": ("siglip", {"config.json": {"auto_map": {"AutoModel": "evil/evil--evil.Model"}}}),
+    "transformers processor": ("siglip", {"processor_config.json": CODE | {"processor_class": "Own"}}),
+    "transformers images": ("siglip", {"preprocessor_config.json": CODE | {"image_processor_type": "Own"}}),
+    "transformers everything": (
+        "clip",
+        {"config.json": OWN, "tokenizer_config.json": CODE, "processor_config.json": CODE},
+    ),
+    "transformers kernel": ("clip", {"config.json": {"attn_implementation": "evil/kernel"}}),
+    "transformers kernel of a tower": ("clip", {"config.json": {"text_config": {"_attn_implementation": "evil/k"}}}),
+    "transformers adapter": ("clip", {"adapter_config.json": {"base_model_name_or_path": "evil/evil"}}),
+    "transformers pickled shard": (
+        "clip",
+        {"model.safetensors.index.json": {"metadata": {}, "weight_map": {"logit_scale": "pytorch_model.bin"}}},
+    ),
+    "transformers shard elsewhere": (
+        "clip",
+        {"model.safetensors.index.json": {"metadata": {}, "weight_map": {"logit_scale": "../x/model.safetensors"}}},
+    ),
+}
+
+
+def hostile(folder, kind, mark):
+    """A checkpoint that would have code of its own run, which touches the file `mark`; returns its folder."""
+    base, changes = HOSTILE[kind]
+    target = make(folder, base)
+    (target / "evil.py").write_text(EVIL.format(mark=str(mark)))
+    if base == "biomedclip":
+        shutil.copy(folder / BERT / "config.json", target)
+    for name, change in changes.items():
+        path = target / name
+        before = json.loads(path.read_text()) if path.is_file() else {}
+        path.write_text(json.dumps(_merged(before, change)))
+    return target
+
+
+def _merged(before, change):
+    """A JSON object with entries changed at any depth."""
+    if not (isinstance(before, dict) and isinstance(change, dict)):
+        return change
+    return before | {key: _merged(before.get(key), value) for key, value in change.items()}
+
+
+def cached(cache, folder, repository, commit="0" * 40):
+    """Move a folder into a Hugging Face cache, as the main branch of a repository; returns the snapshot's folder."""
+    home = cache / f"models--{repository.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text(commit)
+    return shutil.move(folder, home / "snapshots" / commit)
 
 
 def _sized(model_class, config):

@@ -1,14 +1,29 @@
-"""Pages of the explorer taken apart, and what their numbers should be."""
+"""Pages of the explorer taken apart, what their numbers should be, and the browser that shows them."""
 
 import base64
 import io
 import json
+import os
 import re
+import shutil
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from gaplib import cone, gap, modulate
+
+WAIT = 300_000  # milliseconds that a busy machine may need for anything
+FLAGS = ("no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking", "disable-component-update")
+
+
+def launch(playwright):
+    """Chromium, which talks to nobody; without it the test is skipped, or fails where tests run unattended."""
+    path = shutil.which("chromium")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium on the PATH; install it for these tests")
+    flags = [f"--{flag}" for flag in (*FLAGS, "disable-sync")]
+    return playwright.chromium.launch(executable_path=path, args=flags, timeout=WAIT)
 
 
 def sphere(rng, n, d, mean):

@@ -10,15 +10,14 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
+from pages import WAIT, launch
 
 from gaplib import paths
 
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = [path.stem for path in sorted(HOME.glob("[0-9]*.ipynb"))]
 LESSONS = [f"lessons/{name}" for name in ("cone-from-random-networks", "watch-the-gap-form", "move-the-gap-by-hand")]
-PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching"]  # in reading order
-FLAGS = ["--no-sandbox", "--no-first-run"]
-FLAGS += [f"--disable-{what}" for what in ("background-networking", "component-update", "sync")]
+PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching", "reference"]  # in reading order
 
 
 def build(root):
@@ -58,11 +57,8 @@ def book(copy):
 def browser():
     from playwright.sync_api import sync_playwright
 
-    if not (chromium := shutil.which("chromium")):
-        assert not os.environ.get("CI"), "the book is tested in Chromium, which is not installed"
-        pytest.skip("no Chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -70,7 +66,9 @@ def browser():
 @pytest.fixture
 def page(browser):
     """A page that may read files and nothing else, and that has reported no error when the test ends."""
-    context, faults = browser.new_context(color_scheme="light"), []
+    context = browser.new_context(color_scheme="light")
+    context.set_default_timeout(WAIT)
+    faults = []
 
     def only_files(route):
         if route.request.url.startswith(("file:", "data:")):
@@ -120,17 +118,60 @@ def test_next_leads_through_the_book_and_previous_back(book, page):
     assert page.url == (book / f"{PAGES[-2]}.html").as_uri()
 
 
-def test_search_finds_a_word(book, page):
+@pytest.mark.parametrize(
+    ("word", "title", "name"),
+    [
+        ("ReLU", "Make a cone from random networks", LESSONS[0]),
+        ("LambdaShift", "Reference", "reference"),
+        ("RMG", "Reference", "reference"),
+    ],
+)
+def test_search_finds_a_word(book, page, word, title, name):
     page.goto((book / "index.html").as_uri())
     page.locator("button.search-button-field").first.click()
-    page.keyboard.type("ReLU")
+    page.keyboard.type(word)
     page.keyboard.press("Enter")
     found = page.locator("ul.search a")
     found.first.wait_for()
-    titles = found.all_inner_texts()
-    assert "Make a cone from random networks" in titles and "Make the figures" not in titles
-    found.get_by_text("Make a cone from random networks").first.click()
-    assert page.url.startswith((book / f"{LESSONS[0]}.html").as_uri())
+    assert "Make the figures" not in found.all_inner_texts()
+    found.get_by_text(title, exact=True).first.click()
+    page.wait_for_url(f"{(book / name).as_uri()}.html*")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_cell_that_papermill_adds_stands_on_no_page(book, name):
+    tags = [
+        cell["metadata"].get("tags", []) for cell in json.loads((book.parent / f"{name}.ipynb").read_text())["cells"]
+    ]
+    assert ["injected-parameters"] in tags or name == NOTEBOOKS[0]
+    assert "# Parameters" not in (book / f"{name}.html").read_text()
+
+
+def test_the_first_page_shows_the_study(book, page):
+    page.goto((book / "index.html").as_uri())
+    assert "n_pairs: 600" in page.inner_text("article")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1366])
+@pytest.mark.parametrize("name", ["00-start-here", "02-see-the-cone", "03-measure-the-gap", "reference"])
+def test_nothing_is_cut_off_and_wide_tables_scroll_beside_the_names_of_their_rows(book, page, name, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto((book / f"{name}.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    tables = page.locator("table.dataframe")
+    for k in range(tables.count()):
+        # As wide as a study of many encoders makes it.
+        tables.nth(k).evaluate("""table => table.querySelectorAll('tr').forEach(row =>
+            [1, 2, 3].forEach(() => [...row.cells].slice(1).forEach(cell => row.append(cell.cloneNode(true)))))""")
+        name_left, last_right, left, right = tables.nth(k).evaluate("""table => {
+            const view = table.closest('.text_html');
+            view.scrollLeft = 1e6;
+            const cells = table.tBodies[0].rows[0].cells, box = view.getBoundingClientRect();
+            return [cells[0].getBoundingClientRect().left, cells[cells.length - 1].getBoundingClientRect().right,
+                box.left, box.right];
+        }""")
+        assert name_left >= left - 1 and last_right <= right + 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_light_and_dark(book, page):
@@ -168,6 +209,36 @@ def test_the_explorers_work(book, page, name):
     view.locator("#lam").press("PageUp")
     assert float(view.locator("#value").inner_text()) > 0
     assert float(distance.inner_text()) < before
+
+
+@pytest.mark.parametrize("name", ["00-start-here", "02-see-the-cone"])
+def test_in_the_dark_nothing_bright_stands_around_an_explorer(book, page, name):
+    page.emulate_media(color_scheme="dark")
+    page.goto((book / f"{name}.html").as_uri())
+    page.frame_locator("iframe").locator(":root[data-theme=dark]").wait_for()
+    grounds = page.locator("iframe").evaluate("""frame => {
+        const grounds = [];
+        for (let e = frame; e; e = e.parentElement) grounds.push(getComputedStyle(e).backgroundColor);
+        return grounds;
+    }""")
+    for ground in grounds:
+        *colour, opacity = [float(part) for part in re.findall(r"[\d.]+", ground)] + [1.0] * ("rgba" not in ground)
+        assert opacity == 0 or max(colour) < 60, grounds
+
+
+def test_the_slider_of_an_explorer_stays_in_view_on_a_phone(book, page):
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto((book / "02-see-the-cone.html").as_uri())
+    view = page.frame_locator("iframe")
+    view.locator("#lam").wait_for()
+    for figure in ("#sphere", "#umap", "#cosines"):
+        view.locator(figure).evaluate("e => e.scrollIntoView({block: 'end'})")
+        view.locator("#bar[style*=translate]").wait_for()
+        page.wait_for_function("""() => {
+            const frame = document.querySelector('iframe'), lam = frame.contentDocument.getElementById('lam');
+            const top = frame.getBoundingClientRect().top + lam.getBoundingClientRect().top;
+            return top > 0 && top < 200;
+        }""")
 
 
 def test_a_link_to_a_notebook_that_is_not_there_fails_the_build(copy, tmp_path):

@@ -31,9 +31,10 @@ def test_a_lambda_without_a_step_of_its_own_is_a_fixed_one(make_features):
     from gaplib import sweep
     from gaplib.sweep import closed_form
 
-    move = closed_form.shift(image[rows[0]], text[rows[0]], np.array([0.4]))
-    every = closed_form.Moved(image, text, move)
-    probes = probe.train(every, features.targets, "binary", *(r[None] for r in rows), [1], move, training=training)
+    move = closed_form.lambda_shift(image[rows[0]], text[rows[0]], np.array([0.4]))
+    moved = closed_form.Moved(image, text, move)
+    examples = probe.Examples.of(moved, features.targets, "binary", *(r[None] for r in rows))
+    probes = probe.train(examples, [1], probe.Head(), training)
     test = features.rows("test")
     scores = probes.scores(image[test], text[test])[0, 0]
     assert kept["auc"][0] == pytest.approx(sweep.auc(scores, features.targets[test][:, None] > 0)[0], abs=1e-3)

@@ -73,12 +73,12 @@ def plain_loop(image, text, y, task, lam, seed, gap, rows, training, kind=None):
         return head(x).numpy()
 
 
-def trained(features, lams, seeds, training, head=None, kind=closed_form.shift):
+def trained(features, lams, seeds, training, head=None, kind=closed_form.lambda_shift):
     (image, text), y, rows = features.paired(), features.targets, [features.rows(s) for s in ("train", "val")]
     move = kind(image[rows[0]], text[rows[0]], np.array(lams))
-    every = closed_form.Moved(image, text, move)
     train, val = (np.stack([r] * len(seeds)) for r in rows)
-    return probe.train(every, y, features.about.task, train, val, seeds, move, head, training)
+    examples = probe.Examples.of(closed_form.Moved(image, text, move), y, features.about.task, train, val)
+    return probe.train(examples, seeds, head or probe.Head(), training)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
@@ -138,11 +138,11 @@ def test_moves_are_their_definitions(make_features, kind):
 # Converged probes
 
 
-def converged(features, lams, kind=closed_form.shift, training=None):
+def converged(features, lams, training, kind=closed_form.lambda_shift):
     (image, text), y, (train, val) = features.paired(), features.targets, (features.rows(s) for s in ("train", "val"))
     move = kind(image[train], text[train], np.array(lams))
     every = closed_form.Moved(image, text, move, dtype=torch.float64)
-    return probe.converge(every, y, features.about.task, train, val, move, training)
+    return probe.converge(probe.Examples.of(every, y, features.about.task, train[None], val[None]), training)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
@@ -150,7 +150,7 @@ def test_converged_is_scikit_learns_logistic_regression(make_features, task):
     features = make_features(task)
     (image, text), y, train = features.paired(), features.targets, features.rows("train")
     training = probe.Converged(strengths=(10.0,), tolerance=1e-9)
-    scores = converged(features, [0.0, 0.8], training=training).scores(image, text)[0]
+    scores = converged(features, [0.0, 0.8], training).scores(image, text)[0]
     for j, lam in enumerate((0.0, 0.8)):
         x = np.hstack(shift(image, text, lam, gap_vector(image[train], text[train]))[::-1]).astype(float)
         for k in range(scores.shape[-1]):
@@ -179,7 +179,7 @@ def test_a_constant_shift_cannot_matter_to_a_converged_probe(make_features):
     image, text = features.paired()
     training = probe.Converged(strengths=(1e9,), tolerance=1e-10)  # hardly a penalty
     lams = [-2.0, 0.0, 0.5, 1.0, 3.0]
-    still = converged(features, lams, closed_form.no_renorm, training).scores(image, text)
+    still = converged(features, lams, training, closed_form.no_renorm).scores(image, text)
     assert np.abs(still - still[:, :1]).max() < 1e-6 * np.abs(still).max()
-    turned = converged(features, lams, closed_form.shift, training).scores(image, text)
+    turned = converged(features, lams, training).scores(image, text)
     assert np.abs(turned - turned[:, 1:2]).max() > 1e-2  # renormalising is what changes anything

@@ -7,8 +7,9 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from gaplib import sweep
-from gaplib.sweep import closed_form, probe
+from gaplib.sweep import probe
 
+PUBLISHED = probe.Training()
 SHORT = probe.Training(epochs=30)
 STOPS = probe.Training(lr=0.1, batch=128, epochs=60, patience=3)
 
@@ -38,10 +39,10 @@ class Ordered(Sampler):
         return iter(torch.randperm(self.n, generator=self.generator).tolist())
 
 
-def compare(features, lams, seeds, **head):
+def compare(features, lams, seeds, training=PUBLISHED, **head):
     """The sweep, and what it and the plain loop score: metric, lambda, then both arrays, one number a seed."""
-    settings, (_, training) = {**sweep.PUBLISHED, **head}, sweep.PROTOCOLS["published"]
-    result = sweep.sweep(features, lams=lams, seeds=seeds, device="cpu", **settings)
+    settings = sweep.PUBLISHED | head
+    result = sweep.sweep(features, lams=lams, seeds=seeds, device="cpu", training=training, **settings)
     table = result.table[result.table["split"] == "test"].set_index(["metric", "lam", "seed"])["value"].sort_index()
     (image, text), split = features.paired(), features.pairs["split"].to_numpy()
     data, scores = (image, text, features.targets, features.about.task, split), []
@@ -81,8 +82,7 @@ def test_every_seed_is_the_same_when_batches_come_in_the_same_order(larger, monk
         return DataLoader(data, batch, sampler=sampler, num_workers=num_workers)
 
     monkeypatch.setattr(plain, "DataLoader", ordered)
-    monkeypatch.setitem(sweep.PROTOCOLS, "published", (closed_form.shift, training))
-    result, scores = compare(larger(task), (0, 1), (42, 43), **head)
+    result, scores = compare(larger(task), (0, 1), (42, 43), training, **head)
     for metric, lam, ours, theirs in scores:  # one of 1250 predictions may tip; scores may not
         np.testing.assert_allclose(ours, theirs, atol=1e-4 if metric == "auc" else 2e-3, err_msg=f"{metric} at {lam}")
     assert next(seeds, None) is None

@@ -1,5 +1,6 @@
 """Sweeps: tidy results, right metrics, choice on validation data, and refusals before any training."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from gaplib import sweep
-from gaplib.sweep import probe
+from gaplib.sweep import checks, probe
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def test_gap_is_fitted_on_training_rows_or_on_all(make_features):
 def test_each_seed_cuts_its_own_validation_rows_where_there_are_none(make_features):
     features = make_features("binary")
     features.pairs["split"] = features.pairs["split"].replace("val", "train")
-    rows = sweep.split_rows(features, [1, 2])
+    rows = checks.split_rows(features, [1, 2])
     assert rows["train"].shape == (2, 405) and rows["val"].shape == (2, 45)
     assert not set(rows["train"][0]) & set(rows["val"][0]) and set(rows["val"][0]) != set(rows["val"][1])
     assert sweep.sweep(features, [0, 1], [1, 2]).table["value"].notna().all()
@@ -66,8 +67,8 @@ def test_a_validation_cut_without_some_class_is_scored_by_the_others(make_featur
         rare = features.pairs["label"].where(
             features.pairs["split"] == "test", features.pairs["label"].replace("c", "a")
         )
-        sweep.sweep(replace(features, pairs=features.pairs.assign(label=rare)), [0, 1], [1])
-    cut = sweep.split_rows(features, [1])["val"][0]
+        sweep.sweep(replace(features, table=features.pairs.assign(label=rare)), [0, 1], [1])
+    cut = checks.split_rows(features, [1])["val"][0]
     features.pairs.loc[cut, "label"] = ["a", "b"] * (len(cut) // 2) + ["a"] * (len(cut) % 2)
     assert sweep.sweep(features, [0, 1], [1]).table["value"].notna().all()
     features.pairs.loc[cut, "label"] = "a"
@@ -189,3 +190,49 @@ def test_refusals(make_features):
     ]:
         with pytest.raises(ValueError, match=message):
             sweep.sweep(made)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": [-1]}, "seed must be a whole number from 0 to 2\\*\\*63 - 1, got -1"),
+        ({"seeds": [0.5]}, "seed must be a whole number .* got 0.5"),
+        ({"seeds": [2**70]}, "seed must be a whole number .* got 1180591620717411303424"),
+        ({"seeds": ["a"]}, "seed must be a whole number .* got 'a'"),
+        ({"seeds": "42"}, "seeds must be a list of numbers, got '42'"),
+        ({"seeds": 42}, "seeds must be a list of numbers, got 42"),
+        ({"lams": 0.5}, "lambdas must be a list of numbers, got 0.5"),
+        ({"hidden": 10**9}, "hidden=1000000000: the probes of one seed would take .* GiB, and this machine has"),
+        ({"hidden": 2.5}, "hidden must be a number of units"),
+        ({"device": "cuda:99"}, "cuda:99"),
+        ({"protocol": "converged", "training": probe.Training()}, "'converged' takes a probe.Converged, got Training"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_in_words(make_features, options, message):
+    with pytest.raises(ValueError, match=message):
+        sweep.sweep(make_features("binary"), **options)
+
+
+@pytest.mark.parametrize("protocol", sweep.PROTOCOLS)
+@pytest.mark.parametrize("lam", [1e30, -1e30, 1e300])
+def test_a_lambda_that_leaves_nothing_of_the_rows_is_refused(make_features, protocol, lam):
+    with pytest.raises(ValueError, match=f"lambda {re.escape(f'{lam:g}')} moves rows by .* take lambdas nearer to 0"):
+        sweep.sweep(make_features("binary"), [0, 1, lam], [1], protocol)
+
+
+def test_a_large_lambda_gives_numbers(make_features):
+    assert sweep.sweep(make_features("binary"), [-1000, 0, 1000], [1]).table["value"].notna().all()
+
+
+@pytest.mark.parametrize("protocol", ["published", "converged", "rescale"])
+def test_a_row_at_the_origin_is_refused(make_features, protocol):
+    features = make_features("binary")
+    features.image[:] = np.eye(16)[0]
+    features.text[:] = -np.eye(16)[0]
+    with pytest.raises(ValueError, match="text: pair 0 is moved to the origin"):
+        sweep.sweep(features, [0, 1], [1], protocol)
+
+
+def test_a_training_of_ones_own_is_used(make_features):
+    result = sweep.sweep(make_features("binary"), [0, 1], [1], training=sweep.Training(epochs=2))
+    assert result.probes.epochs.max() == 1

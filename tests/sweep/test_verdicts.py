@@ -53,8 +53,8 @@ def test_differences_are_those_of_the_aucs_and_their_bootstrap_is_that_of_the_ro
 
 def test_ties_count_half():
     scores = np.array([0.0, 1.0, 1.0, 2.0])
-    order = verdicts._in_order(scores, np.array([1, 3]), np.array([0, 2]))
-    np.testing.assert_array_equal(order, [[1, 0.5], [1, 1]])
+    order = verdicts.in_order(scores, np.array([1, 3]))
+    np.testing.assert_array_equal(order, [[1, 0.5, 0.5, 0], [1, 1, 1, 0.5]])
 
 
 def test_holm_is_the_step_down_adjustment():
@@ -117,8 +117,13 @@ def test_kinds_of_cells_are_compared_with_an_interval():
     row = sweep.compare(table, "kind")
     assert row["low"] < row["difference"] < row["high"] and row["low"] > 0 and row["cells"] == (8, 4)
     assert np.isnan(sweep.compare(table[:9], "kind")["low"])
-    with pytest.raises(ValueError, match="must have two kinds"):
-        sweep.compare(table[:8], "kind")
+    one = sweep.compare(table[:8], "kind")
+    assert one["cells"] == (8, 0) and one["told"] == "one kind only: nothing to compare it with"
+    assert np.isnan([one["difference"], one["low"], one["high"]]).all()
+    with pytest.raises(ValueError, match="'kind' must have two kinds"):
+        sweep.compare(table.assign(kind=["a", "b", "c"] * 4), "kind")
+    with pytest.raises(ValueError, match="no column 'domain' to compare; there are kind, range"):
+        sweep.compare(table, "domain")
 
 
 def test_refusals():
@@ -143,3 +148,44 @@ def test_rows_of_one_group_are_drawn_together():
 def test_many_cells_are_given_the_resamples_that_their_adjustment_needs():
     runs = [made_run(f"d{i}", (0.2, 0.8, 1.6), n=200, seeds=1, seed=i) for i in range(26)]
     assert (sweep.contrasts(runs, resamples=99)["verdict"] == "closing is better").all()
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [np.r_[np.nan, np.arange(1.0, 150)], np.array([None, *range(149)]), np.arange(7)],
+)
+def test_rows_without_a_group_are_refused(groups):
+    with pytest.raises(ValueError, match="groups must name the patient, lesion or image of each of the 150 test rows"):
+        sweep.contrasts([replace(made_run("a", (0.5, 0.8, 0.8), n=150), groups=groups)])
+
+
+def test_groups_that_are_empty_in_the_pair_table_are_refused_not_merged(make_features):
+    features = make_features("binary")
+    features.pairs["group"] = features.pairs["group"].astype(object).where(features.pairs.index % 7 > 0)
+    run = sweep.sweep(features, [0, 1], [1], training=sweep.Training(epochs=2))
+    with pytest.raises(ValueError, match="groups must name the patient"):
+        sweep.contrasts([run])
+
+
+def test_only_sweeps_are_contrasted():
+    run = made_run("a", (0.5, 0.8, 0.8), n=150)
+    for wrong in (run, run.table, [run.table], [run, None]):
+        with pytest.raises(ValueError, match="contrasts need a list of what sweep.sweep returns"):
+            sweep.contrasts(wrong)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "a", 2**70])
+def test_seeds_that_cannot_work_are_refused(seed):
+    run = made_run("a", (0.5, 0.8, 0.8), n=150)
+    table = pd.DataFrame({"kind": list("aabb"), "range": [3.0, 4.0, 1.0, 2.0]})
+    for call in (lambda: sweep.contrasts([run], seed=seed), lambda: sweep.compare(table, "kind", seed=seed)):
+        with pytest.raises(ValueError, match="seed must be a whole number"):
+            call()
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        sweep.sensitivity(run.table, seed=seed)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_one_cell_alone_has_a_row(seeds):
+    row = sweep.contrasts([made_run("a", (0.5, 0.8, 0.8), n=150, seeds=seeds)], resamples=99).iloc[0]
+    assert row["verdict"] in verdicts.VERDICTS and np.isnan(row["by_chance_95"]) == (seeds == 1)

@@ -7,6 +7,7 @@ two ways and give image ids without ending. Codes: sex 1 male, 2 female; eye 1 r
 As published, 80/20 by image, stratified by grade, the test split has 3,254 of 16,266 images.
 """
 
+from gaplib.datasets.pairs import Dataset
 from gaplib.datasets.paper import downloaded
 from gaplib.datasets.paper.downloaded import Source
 
@@ -32,57 +33,48 @@ FINDINGS = (
     "drusens",
     "hemorrhage",
     "retinal_detachment",
+    "myopic_fundus",
+    "increased_cup_disc",
+    "other",
 )
-FINDINGS += ("myopic_fundus", "increased_cup_disc", "other")
+SPELLED_OUT = {"amd": "Macular degeneration", "other": "Other findings"}
 ANATOMY = ("optic_disc", "vessels", "macula")
 HISTORY = ("patient_age", "patient_sex", "exam_eye", "comorbidities", "diabetes_time_y", "insuline")
 RENAMED = {"diabetes_time": "diabetes_time_y", "insulin": "insuline", "insulin_use": "insuline", "drusen": "drusens"}
 
 
-def load(split="group"):
+def brset(split: str = "group") -> Dataset:
     """Pairs of BRSET.
 
     Parameters
     ----------
     split : str
         "group": no patient is in two splits. "published": 80/20 by image, stratified by grade, seed 42.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a choice is unknown, or the table lacks a column.
     """
-    found = downloaded.find(SOURCE)
+    found = SOURCE.find()
     columns = ("image_id", "patient_id", "DR_ICDR", *HISTORY, *ANATOMY, *FINDINGS)
-    pairs = downloaded.read(SOURCE, found["table"], columns, RENAMED, dtype={"image_id": str, "patient_age": str})
-    pairs["image"] = found["images"].parent.name + "/" + pairs["image_id"].str.removesuffix(".jpg") + ".jpg"
-    pairs["text"] = downloaded.told(_facts(pairs))
-    return downloaded.graded(SOURCE, pairs, pairs["DR_ICDR"], pairs["patient_id"], LABELS, split)
+    pairs = SOURCE.read(found["table"], columns, RENAMED, dtype={"image_id": str, "patient_age": str})
+    pairs["image"] = found["images"].parent.name + "/" + downloaded.jpg(pairs["image_id"])
+    pairs["text"] = downloaded.sentences(_facts(pairs))
+    pairs = downloaded.split_by_grade(split, pairs, pairs["patient_id"], pairs["DR_ICDR"], LABELS)
+    return SOURCE.dataset(pairs, "binary", LABELS)
 
 
 def _facts(pairs):
     facts = {
-        "Eye": downloaded.coded(pairs["exam_eye"], {1: "right", 2: "left"}),
-        "Sex": downloaded.coded(pairs["patient_sex"], {1: "male", 2: "female"}),
-        "Age": downloaded.years(downloaded.number(pairs["patient_age"])),
+        "Eye": downloaded.codes_to_words(pairs["exam_eye"], {1: "right", 2: "left"}),
+        "Sex": downloaded.codes_to_words(pairs["patient_sex"], {1: "male", 2: "female"}),
+        "Age": downloaded.years(downloaded.typed_numbers(pairs["patient_age"])),
         "Comorbidities": pairs["comorbidities"].fillna("not recorded"),
-        "Diabetes for": downloaded.years(downloaded.number(pairs["diabetes_time_y"])),
+        "Diabetes for": downloaded.years(downloaded.typed_numbers(pairs["diabetes_time_y"])),
         "Insulin": pairs["insuline"].fillna("unknown"),
     }
     for part in ANATOMY:
-        facts[part.replace("_", " ").capitalize()] = downloaded.coded(pairs[part], {1: "normal", 2: "abnormal"})
+        facts[_in_words(part)] = downloaded.codes_to_words(pairs[part], {1: "normal", 2: "abnormal"})
     for finding in FINDINGS:
-        name = (
-            finding.replace("_", " ")
-            .capitalize()
-            .replace("Amd", "Macular degeneration")
-            .replace("Other", "Other findings")
-        )
-        facts[name] = downloaded.coded(pairs[finding], {0: "absent", 1: "present"})
+        facts[_in_words(finding)] = downloaded.codes_to_words(pairs[finding], {0: "absent", 1: "present"})
     return facts
+
+
+def _in_words(column):
+    return SPELLED_OUT.get(column, column.replace("_", " ").capitalize())

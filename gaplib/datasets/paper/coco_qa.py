@@ -9,6 +9,7 @@ Layout: the authors' page (Ren et al. 2015, arXiv 1505.02074): `train/` and `tes
 
 import pandas as pd
 
+from gaplib.datasets.pairs import Dataset
 from gaplib.datasets.paper import downloaded
 from gaplib.datasets.paper.downloaded import Source
 
@@ -19,52 +20,48 @@ SOURCE = Source(
     terms="questions: see the authors' page; photographs of COCO under their own Flickr terms",
     citation="Ren et al. 2015, arXiv 1505.02074",
     pieces={
-        **{
-            f"{split} {what}": (f"{split}/{what}.txt",)
-            for split in ("train", "test")
-            for what in ("questions", "answers", "img_ids")
-        },
+        "train questions": ("train/questions.txt",),
+        "train answers": ("train/answers.txt",),
+        "train img_ids": ("train/img_ids.txt",),
+        "test questions": ("test/questions.txt",),
+        "test answers": ("test/answers.txt",),
+        "test img_ids": ("test/img_ids.txt",),
         "images of train": ("train2014/*.jpg", "train2017/*.jpg"),
         "images of val": ("val2014/*.jpg", "val2017/*.jpg"),
     },
 )
 
 
-def load():
+def coco_qa() -> Dataset:
     """Pairs of COCO-QA, one a question.
 
     Answers that occur in only one of the two splits can be learned or tested, not both: their rows are left out, with a
     warning that counts them.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If the files of a split have different numbers of lines.
     """
-    found = downloaded.find(SOURCE)
+    found = SOURCE.find()
     pairs = pd.concat([_read(found, split) for split in ("train", "test")], ignore_index=True)
-    folders = [found[f"images of {part}"].parent for part in ("train", "val")]
-    there = {
-        stem[-12:]: f"{folder.name}/{name}" for folder in folders for stem, name in downloaded.images(folder).items()
-    }
+    images = _images(found["images of train"].parent) | _images(found["images of val"].parent)
     padded = pairs.pop("id").str.zfill(12)
-    pairs["image"] = padded.map(there).fillna(padded + ".jpg")  # one that is not there is named by `pairs.validate`
+    pairs["image"] = padded.map(images).fillna(padded + ".jpg")  # one that is not there is named by `pairs.validate`
     pairs["group"] = pairs["image"]
-    both = set.intersection(*(set(part["label"]) for _, part in pairs.groupby("split")))
-    kept = pairs["label"].isin(both)
-    downloaded.tell_left_out(SOURCE, kept, "their answers are in one split only")
-    return downloaded.dataset(SOURCE, pairs[kept], "multiclass", sorted(both))
+    both = pairs.groupby("label")["split"].nunique() == 2
+    kept = pairs["label"].isin(both.index[both])
+    pairs = SOURCE.keep(pairs, kept, otherwise="their answers are in one split only")
+    return SOURCE.dataset(pairs, "multiclass", sorted(set(pairs["label"])))
 
 
 def _read(found, split):
-    columns = {"text": "questions", "label": "answers", "id": "img_ids"}
-    columns = {key: downloaded.lines(found[f"{split} {what}"]) for key, what in columns.items()}
-    if len({len(lines) for lines in columns.values()}) > 1:
+    columns = {
+        "text": downloaded.lines(found[f"{split} questions"]),
+        "label": downloaded.lines(found[f"{split} answers"]),
+        "id": downloaded.lines(found[f"{split} img_ids"]),
+    }
+    if len(set(map(len, columns.values()))) > 1:
         raise ValueError(f"dataset 'coco-qa': the files in {split}/ have different numbers of lines")
     return pd.DataFrame(columns).assign(split=split)
+
+
+def _images(folder):
+    """Paths of the photographs by the twelve digits that their names end in."""
+    names = downloaded.image_names(folder)
+    return {stem[-12:]: f"{folder.name}/{name}" for stem, name in names.items()}

@@ -8,6 +8,7 @@ Labels are the answers with at least 100 test rows; rows that have none of them 
 
 import pandas as pd
 
+from gaplib.datasets.pairs import Dataset
 from gaplib.datasets.paper import downloaded
 from gaplib.datasets.paper.downloaded import Source
 
@@ -26,45 +27,40 @@ SOURCE = Source(
 LEAST = 100  # test rows of an answer that is a label
 
 
-def load(text="clean"):
+def daquar(text: str = "clean") -> Dataset:
     """Pairs of DAQUAR, one a question.
 
     Parameters
     ----------
     text : str
         "clean": the question without the name of the image at its end. "published": the question as it is in the file.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a file does not hold question and answer in turn, or no answer is frequent enough.
     """
-    from sklearn.preprocessing import MultiLabelBinarizer
-
-    found = downloaded.find(SOURCE)
-    parts = {split: _read(found[f"{name} questions"]) for split, name in (("train", "training"), ("test", "test"))}
-    pairs = pd.concat(parts, names=["split"]).reset_index("split").reset_index(drop=True)
+    found = SOURCE.find()
+    train = _read(found["training questions"]).assign(split="train")
+    test = _read(found["test questions"]).assign(split="test")
+    pairs = pd.concat([train, test], ignore_index=True)
     name = pairs["text"].str.extract(r"(image\d+)\D*$")[0]
-    pairs["image"] = pairs["group"] = found["images"].parent.name + "/" + name + ".png"
+    pairs["image"] = found["images"].parent.name + "/" + name + ".png"
+    pairs["group"] = pairs["image"]
     if text == "clean":
         pairs["text"] = pairs["text"].str.replace(r"\s+(?:in|on)\s+(?:the\s+)?image\d+\s*\?*\s*$", " ?", regex=True)
+    answers = _frequent_answers(pairs)
+    pairs = pairs[["image", "text", "split", "group"]].join(answers)
+    pairs = SOURCE.keep(pairs, answers.any(axis=1), otherwise="they have none of the frequent answers")
+    return SOURCE.dataset(pairs, "multilabel", answers.columns)
+
+
+def _frequent_answers(pairs):
+    """One 0/1 column for each answer that has enough test rows."""
+    from sklearn.preprocessing import MultiLabelBinarizer
+
     binarizer = MultiLabelBinarizer()
-    told = binarizer.fit_transform(pairs["answer"].str.split(r"\s*,\s*", regex=True))
-    told = pd.DataFrame(told, columns=binarizer.classes_).astype("int8")
-    labels = told.columns[told[pairs["split"] == "test"].sum() >= LEAST]
-    if labels.empty:
+    given = binarizer.fit_transform(pairs["answer"].str.split(r"\s*,\s*", regex=True))
+    answers = pd.DataFrame(given, columns=binarizer.classes_).astype("int8")
+    often = answers[pairs["split"] == "test"].sum() >= LEAST
+    if not often.any():
         raise ValueError(f"dataset 'daquar': no answer has {LEAST} test rows")
-    told = told[labels]
-    kept = told.any(axis=1)
-    downloaded.tell_left_out(SOURCE, kept, "they have none of the frequent answers")
-    pairs = pairs[["image", "text", "split", "group"]].join(told)[kept]
-    return downloaded.dataset(SOURCE, pairs, "multilabel", labels, text=text)
+    return answers.loc[:, often]
 
 
 def _read(path):

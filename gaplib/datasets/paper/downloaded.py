@@ -1,16 +1,20 @@
-"""What the datasets that a reader downloads have in common: where they lie, what must be there, how they are split."""
+"""What the datasets that a reader downloads have in common: where they lie, what must be there, how they are split.
+
+Each module beside this one has a `SOURCE` and a function of its name that reads it: a `pairs.Dataset`, or a
+FileNotFoundError that names every missing piece, or a ValueError for a file that is not as its publishers lay it out.
+"""
 
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from gaplib import paths
 from gaplib.datasets.pairs import About, Dataset, split_by_group
-from gaplib.names import pick
-
-CHOICES = {"text": ("clean", "published"), "split": ("group", "published")}
+from gaplib.datasets.shown import listed
 
 
 @dataclass(frozen=True)
@@ -29,66 +33,69 @@ class Source:
     domain: str = "natural"
 
     @property
-    def folder(self):
+    def folder(self) -> Path:
         return paths.downloads(self.name)
 
+    def look(self) -> dict[str, Path | None]:
+        """First match in the folder of every piece, or None where it is missing."""
+        return {what: self._first(patterns) for what, patterns in self.pieces.items()}
 
-def look(source):
-    """First match in the folder of every piece, or None where it is missing."""
-    return {
-        what: next((path for glob in globs for path in source.folder.glob(glob)), None)
-        for what, globs in source.pieces.items()
-    }
+    def _first(self, patterns):
+        for pattern in patterns:
+            for path in self.folder.glob(pattern):
+                return path
+        return None
+
+    def find(self) -> dict[str, Path]:
+        """The path of every piece.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a piece is missing: one message that names all of those.
+        """
+        found = self.look()
+        missing = [f"{self.pieces[what][0]} ({what})" for what, path in found.items() if path is None]
+        if missing:
+            raise FileNotFoundError(
+                f"dataset {self.name!r} is not complete in {self.folder}: no {', no '.join(missing)}; "
+                "`make data` says where to get it and how its folder must look"
+            )
+        return found
+
+    def read(
+        self, path: Path, columns: Iterable[str], renamed: Mapping[str, str] | None = None, **options
+    ) -> pd.DataFrame:
+        """A table that has all of `columns`, after those that go by another name in some release are `renamed`.
+
+        Raises
+        ------
+        ValueError
+            If the file is not such a table, or a column is missing.
+        """
+        try:
+            table = pd.read_csv(path, **options).rename(columns=renamed or {})
+        except ValueError as error:  # pandas' parser and Unicode errors among them
+            raise ValueError(f"dataset {self.name!r}: {path} cannot be read as a table ({error})") from error
+        if missing := [column for column in columns if column not in table]:
+            there = f"no column {listed(missing)}; it has {', '.join(table)}"
+            raise ValueError(f"dataset {self.name!r}: {path} has {there}")
+        return table
+
+    def keep(self, pairs: pd.DataFrame, kept: pd.Series, otherwise: str) -> pd.DataFrame:
+        """The rows that are kept, with a warning that counts the others, if any, and says why."""
+        if not kept.all():
+            out = f"{(~kept).sum():,} of {len(kept):,} rows are left out"
+            warnings.warn(f"dataset {self.name!r}: {out}: {otherwise}", stacklevel=3)
+        return pairs[kept]
+
+    def dataset(self, pairs: pd.DataFrame, task: str, labels: Iterable[str]) -> Dataset:
+        """The pair table with its description."""
+        about = About(self.name, self.domain, task, tuple(labels), self.folder, self.terms, self.citation)
+        return Dataset(pairs, about)
 
 
-def find(source):
-    """The path of every piece.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece is missing: one message that names all of those.
-    """
-    found = look(source)
-    if missing := [f"{source.pieces[what][0]} ({what})" for what, path in found.items() if path is None]:
-        raise FileNotFoundError(
-            f"dataset {source.name!r} is not complete in {source.folder}: no {', no '.join(missing)}; "
-            "`make data` says where to get it and how its folder must look"
-        )
-    return found
-
-
-def dataset(source, pairs, task, labels, **choices):
-    """The pair table of a source with its description; the choices that were made are part of its name."""
-    name = variant(source.name, **choices)
-    about = About(name, source.domain, task, tuple(labels), source.folder, source.terms, source.citation)
-    return Dataset(pairs, about)
-
-
-def variant(name, **choices):
-    """Name of a dataset for which something else than the default was chosen.
-
-    Examples
-    --------
-    >>> variant("ham10000", text="published", split="group"), variant("ham10000", text="published", split="published")
-    ('ham10000-text-published', 'ham10000-published')
-    """
-    for key, chosen in choices.items():
-        pick(dict.fromkeys(CHOICES[key]), chosen, f"{key} of dataset {name!r}:")
-    published = [key for key, chosen in choices.items() if chosen == "published"]
-    if not published:
-        return name
-    return f"{name}-published" if len(published) == len(choices) else f"{name}-{published[0]}-published"
-
-
-def graded(source, pairs, grade, group, labels, choice):
-    """The binary dataset of whether a grade is above 0, split by whole groups or, as published, stratified by grade."""
-    pairs = pairs[["image", "text"]].assign(label=np.where(grade > 0, labels[1], labels[0]))
-    pairs = split(choice, pairs, group, grade if choice == "published" else grade > 0)
-    return dataset(source, pairs, "binary", labels, split=choice)
-
-
-def split(choice, pairs, group, kind):
+def split_pairs(choice: str, pairs: pd.DataFrame, group: pd.Series, kind: pd.Series) -> pd.DataFrame:
     """Pairs with the columns `split` and `group`: cut by whole groups or, as published, 80/20 by image.
 
     Parameters
@@ -111,55 +118,41 @@ def split(choice, pairs, group, kind):
     return pairs.assign(group=group, split=pd.concat(parts))
 
 
-def read(source, path, columns, renamed=(), **options):
-    """A table of a source that has all of `columns`, after those that go by another name in some release are `renamed`.
-
-    Raises
-    ------
-    ValueError
-        If the file is not such a table, or a column is missing.
-    """
-    try:
-        table = pd.read_csv(path, **options).rename(columns=dict(renamed))
-    except ValueError as error:  # pandas' parser and Unicode errors among them
-        raise ValueError(f"dataset {source.name!r}: {path} cannot be read as a table ({error})") from error
-    if missing := [column for column in columns if column not in table]:
-        raise ValueError(
-            f"dataset {source.name!r}: {path} has no column {', '.join(map(repr, missing))}; it has {', '.join(table)}"
-        )
-    return table
+def split_by_grade(choice: str, pairs: pd.DataFrame, group: pd.Series, grade: pd.Series, labels) -> pd.DataFrame:
+    """Pairs with the label of whether a grade is above 0, split by whole groups or, as published, by grade."""
+    pairs = pairs[["image", "text"]].assign(label=np.where(grade > 0, labels[1], labels[0]))
+    return split_pairs(choice, pairs, group, grade if choice == "published" else grade > 0)
 
 
-def tell_left_out(source, kept, why):
-    """Warn of rows that are not kept, if any."""
-    if not kept.all():
-        out = f"{(~kept).sum():,} of {len(kept):,} rows are left out"
-        warnings.warn(f"dataset {source.name!r}: {out}: {why}", stacklevel=3)
-
-
-def lines(path):
+def lines(path: Path) -> list[str]:
     """Lines of a text file without the space around them, blank ones left out."""
-    return [line.strip() for line in path.read_text("utf-8", "replace").split("\n") if line.strip()]
+    stripped = (line.strip() for line in path.read_text("utf-8", "replace").split("\n"))
+    return [line for line in stripped if line]
 
 
-def images(folder, pattern="*.jpg"):
+def image_names(folder: Path) -> dict[str, str]:
     """Names of the images in a folder, by their stems."""
-    return {path.stem: path.name for path in folder.glob(pattern)}
+    return {path.stem: path.name for path in folder.glob("*.jpg")}
 
 
-def number(column):
+def jpg(column: pd.Series) -> pd.Series:
+    """Image ids, with or without ending, as names of files."""
+    return column.str.removesuffix(".jpg") + ".jpg"
+
+
+def typed_numbers(column: pd.Series) -> pd.Series:
     """Numbers as people type them: a comma for the point, the letter O for zero; missing where there is none.
 
     Examples
     --------
-    >>> number(pd.Series(["48", "7,5", "3O", "none", None])).tolist()
+    >>> typed_numbers(pd.Series(["48", "7,5", "3O", "none", None])).tolist()
     [48.0, 7.5, 30.0, nan, nan]
     """
     typed = column.astype("str").str.replace(",", ".").str.replace("O", "0")
     return pd.to_numeric(typed.str.extract(r"^\s*(\d+(?:\.\d+)?)")[0])
 
 
-def years(column):
+def years(column: pd.Series) -> pd.Series:
     """Ages and durations in words.
 
     Examples
@@ -170,23 +163,23 @@ def years(column):
     return column.map("{:g} years".format, na_action="ignore").fillna("unknown")
 
 
-def coded(column, words):
+def codes_to_words(column: pd.Series, words: Mapping[int, str]) -> pd.Series:
     """Codes in words.
 
     Examples
     --------
-    >>> coded(pd.Series(["1", "2", None]), {1: "right", 2: "left"}).tolist()
+    >>> codes_to_words(pd.Series(["1", "2", None]), {1: "right", 2: "left"}).tolist()
     ['right', 'left', 'unknown']
     """
     return pd.to_numeric(column, errors="coerce").map(words).fillna("unknown")
 
 
-def told(facts):
+def sentences(facts: Mapping[str, pd.Series]) -> pd.Series:
     """One text a row from columns of words by what they tell.
 
     Examples
     --------
-    >>> told({"Age": pd.Series(["48 years"]), "Sex": pd.Series(["male"])}).tolist()
+    >>> sentences({"Age": pd.Series(["48 years"]), "Sex": pd.Series(["male"])}).tolist()
     ['Age: 48 years. Sex: male.']
     """
     parts = [what + ": " + words.astype("str") + "." for what, words in facts.items()]

@@ -7,10 +7,10 @@ columns, and the archive of pictures, `public_image_set/{id}.jpg`. Some pictures
 
 import pandas as pd
 
+from gaplib.datasets.pairs import SPLITS, Dataset
 from gaplib.datasets.paper import downloaded
 from gaplib.datasets.paper.downloaded import Source
 
-SPLITS = {"train": "train", "val": "validate", "test": "test_public"}
 SOURCE = Source(
     name="fakeddit",
     title="682,661 Reddit submissions with a picture",
@@ -18,10 +18,9 @@ SOURCE = Source(
     terms="see the authors' page; the pictures under their owners' terms",
     citation="Nakamura et al. 2020, arXiv 1911.03854",
     pieces={
-        **{
-            f"table, {split}": (f"multimodal_{name}.tsv", f"multimodal_only_samples/multimodal_{name}.tsv")
-            for split, name in SPLITS.items()
-        },
+        "table, train": ("multimodal_train.tsv", "multimodal_only_samples/multimodal_train.tsv"),
+        "table, val": ("multimodal_validate.tsv", "multimodal_only_samples/multimodal_validate.tsv"),
+        "table, test": ("multimodal_test_public.tsv", "multimodal_only_samples/multimodal_test_public.tsv"),
         "images": ("public_image_set/*.jpg", "images/*.jpg"),
     },
 )
@@ -29,31 +28,22 @@ LABELS = ("fake", "true")
 COLUMNS = ("id", "clean_title", "2_way_label")
 
 
-def load():
-    """Pairs of Fakeddit, one a submission that has a title and whose picture is there; a warning counts the others.
+def fakeddit() -> Dataset:
+    """Pairs of Fakeddit, one a submission that has a title and whose picture is there; a warning counts the others."""
+    found = SOURCE.find()
+    pairs = pd.concat([_read(found, split) for split in SPLITS], ignore_index=True)
+    folder = found["images"].parent
+    there = pairs["id"].isin(set(downloaded.image_names(folder))) & pairs["clean_title"].notna()
+    pairs = SOURCE.keep(pairs, there, otherwise="they have no picture or no title")
+    pairs = pairs.rename(columns={"clean_title": "text"})
+    pairs["image"] = folder.name + "/" + pairs.pop("id") + ".jpg"
+    pairs["group"] = pairs["image"]
+    pairs["label"] = downloaded.codes_to_words(pairs.pop("2_way_label"), dict(enumerate(LABELS)))
+    return SOURCE.dataset(pairs, "binary", LABELS)
 
-    Returns
-    -------
-    pairs.Dataset
 
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a table lacks a column.
-    """
-    found = downloaded.find(SOURCE)
+def _read(found, split):
     # A title may well be "null": only an empty cell is missing.
     options = {"sep": "\t", "dtype": {"id": str, "clean_title": str}, "keep_default_na": False, "na_values": [""]}
-    parts = {split: downloaded.read(SOURCE, found[f"table, {split}"], COLUMNS, **options) for split in SPLITS}
-    pairs = pd.concat({split: part[list(COLUMNS)] for split, part in parts.items()}, names=["split"]).reset_index(
-        "split"
-    )
-    folder = found["images"].parent
-    there = pairs["id"].isin(set(downloaded.images(folder))) & pairs["clean_title"].notna()
-    downloaded.tell_left_out(SOURCE, there, "they have no picture or no title")
-    pairs = pairs[there].rename(columns={"clean_title": "text"})
-    pairs["image"] = pairs["group"] = folder.name + "/" + pairs.pop("id") + ".jpg"
-    pairs["label"] = downloaded.coded(pairs.pop("2_way_label"), dict(enumerate(LABELS)))
-    return downloaded.dataset(SOURCE, pairs, "binary", LABELS)
+    table = SOURCE.read(found[f"table, {split}"], COLUMNS, **options)
+    return table[list(COLUMNS)].assign(split=split)

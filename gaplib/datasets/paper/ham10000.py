@@ -5,6 +5,7 @@ Layout: the data descriptor (Tschandl et al. 2018, Scientific Data 5, 180161) an
 have several images; some ages are missing. As published, 80/20 by image, the test split has 2,003 of 10,015 images.
 """
 
+from gaplib.datasets.pairs import Dataset
 from gaplib.datasets.paper import downloaded
 from gaplib.datasets.paper.downloaded import Source
 
@@ -25,7 +26,7 @@ LABELS = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 
 
-def load(text="clean", split="group"):
+def ham10000(text: str = "clean", split: str = "group") -> Dataset:
     """Pairs of HAM10000.
 
     Parameters
@@ -34,34 +35,27 @@ def load(text="clean", split="group"):
         "clean": age, sex and site. "published": also how the diagnosis was made (`dx_type`), which tells the class.
     split : str
         "group": no lesion is in two splits. "published": 80/20 by image, stratified, seed 42.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a choice is unknown, or the table lacks a column.
     """
-    found = downloaded.find(SOURCE)
-    path = found["table"]
-    pairs = downloaded.read(SOURCE, path, COLUMNS, sep="," if path.suffix == ".csv" else None, engine="python")
-    first, second = (found[f"images, part {part}"].parent for part in (1, 2))
-    folder = dict.fromkeys(downloaded.images(second), second.name)
-    pairs["image"] = pairs["image_id"].map(folder).fillna(first.name) + "/" + pairs["image_id"] + ".jpg"
+    found = SOURCE.find()
+    separator = "," if found["table"].suffix == ".csv" else None  # None: pandas finds out
+    pairs = SOURCE.read(found["table"], COLUMNS, sep=separator, engine="python")
+    first = found["images, part 1"].parent
+    second = found["images, part 2"].parent
+    in_second = dict.fromkeys(downloaded.image_names(second), second.name)
+    pairs["image"] = pairs["image_id"].map(in_second).fillna(first.name) + "/" + pairs["image_id"] + ".jpg"
     pairs["text"] = _text(pairs, text)
     pairs["label"] = pairs["dx"]
-    pairs = downloaded.split(split, pairs[["image", "text", "label"]], pairs["lesion_id"], pairs["dx"])
-    return downloaded.dataset(SOURCE, pairs, "multiclass", LABELS, text=text, split=split)
+    pairs = downloaded.split_pairs(split, pairs[["image", "text", "label"]], pairs["lesion_id"], pairs["dx"])
+    return SOURCE.dataset(pairs, "multiclass", LABELS)
 
 
 def _text(pairs, choice):
-    facts = {"Age": downloaded.years(pairs["age"])}
-    facts |= {"Sex": pairs["sex"].fillna("unknown"), "Localization": pairs["localization"].fillna("unknown")}
+    facts = {
+        "Age": downloaded.years(pairs["age"]),
+        "Sex": pairs["sex"].fillna("unknown"),
+        "Localization": pairs["localization"].fillna("unknown"),
+    }
     if choice == "clean":
-        return downloaded.told(facts)
+        return downloaded.sentences(facts)
     facts["Age"] = facts["Age"].replace("unknown", "No data reported years")  # as the published template has it
-    return "Patient diagnosed via " + pairs["dx_type"] + ". " + downloaded.told(facts)
+    return "Patient diagnosed via " + pairs["dx_type"] + ". " + downloaded.sentences(facts)

@@ -6,6 +6,7 @@ education 1 to 7; `final_icdr` 0 (none) to 4, empty where the photograph cannot 
 As published, 80/20 by image, stratified by grade, the test split has 977 images.
 """
 
+from gaplib.datasets.pairs import Dataset
 from gaplib.datasets.paper import downloaded
 from gaplib.datasets.paper.downloaded import Source
 
@@ -32,47 +33,41 @@ HISTORY = {
     "neuropathy": "Neuropathy",
     "diabetic_foot": "Diabetic foot",
 }
-EDUCATION = dict(
-    enumerate(
-        ("illiterate", "some primary", "primary", "some secondary", "secondary", "some tertiary", "tertiary"), start=1
-    )
-)
+EDUCATION = {
+    1: "illiterate",
+    2: "some primary",
+    3: "primary",
+    4: "some secondary",
+    5: "secondary",
+    6: "some tertiary",
+    7: "tertiary",
+}
 
 
-def load(split="group"):
+def mbrset(split: str = "group") -> Dataset:
     """Pairs of mBRSET.
 
     Parameters
     ----------
     split : str
         "group": no patient is in two splits. "published": 80/20 by image, stratified by grade, seed 42.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a choice is unknown, or the table lacks a column.
     """
-    found = downloaded.find(SOURCE)
+    found = SOURCE.find()
     columns = ("patient", "file", "final_icdr", "age", "sex", "dm_time", "educational_level", *HISTORY)
-    pairs = downloaded.read(SOURCE, found["table"], columns, dtype={"file": str})
+    pairs = SOURCE.read(found["table"], columns, dtype={"file": str})
     pairs = pairs[pairs["final_icdr"].notna()].reset_index(drop=True)
-    pairs["image"] = found["images"].parent.name + "/" + pairs["file"].str.removesuffix(".jpg") + ".jpg"
-    pairs["text"] = downloaded.told(_facts(pairs))
-    return downloaded.graded(SOURCE, pairs, pairs["final_icdr"], pairs["patient"], LABELS, split)
+    pairs["image"] = found["images"].parent.name + "/" + downloaded.jpg(pairs["file"])
+    pairs["text"] = downloaded.sentences(_facts(pairs))
+    pairs = downloaded.split_by_grade(split, pairs, pairs["patient"], pairs["final_icdr"], LABELS)
+    return SOURCE.dataset(pairs, "binary", LABELS)
 
 
 def _facts(pairs):
     facts = {
-        "Sex": downloaded.coded(pairs["sex"], {0: "female", 1: "male"}),
-        "Age": downloaded.years(downloaded.number(pairs["age"])),
-        "Diabetes for": downloaded.years(downloaded.number(pairs["dm_time"])),
+        "Sex": downloaded.codes_to_words(pairs["sex"], {0: "female", 1: "male"}),
+        "Age": downloaded.years(downloaded.typed_numbers(pairs["age"])),
+        "Diabetes for": downloaded.years(downloaded.typed_numbers(pairs["dm_time"])),
     }
     for column, name in HISTORY.items():
-        facts[name] = downloaded.coded(pairs[column], {0: "no", 1: "yes"})
-    return facts | {"Education": downloaded.coded(pairs["educational_level"], EDUCATION)}
+        facts[name] = downloaded.codes_to_words(pairs[column], {0: "no", 1: "yes"})
+    return facts | {"Education": downloaded.codes_to_words(pairs["educational_level"], EDUCATION)}

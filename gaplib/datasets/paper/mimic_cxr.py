@@ -7,7 +7,7 @@ study several images and one report. Labels are 1, 0, -1 (uncertain: the study i
 mentioned: counts as 0). The split is by patient.
 """
 
-from gaplib.datasets.paper import downloaded
+from gaplib.datasets.pairs import Dataset
 from gaplib.datasets.paper.downloaded import Source
 
 SOURCE = Source(
@@ -26,37 +26,29 @@ SOURCE = Source(
 )
 LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "No Finding", "Pleural Effusion")
 STUDY = ("subject_id", "study_id")
+IDS = dict.fromkeys(("dicom_id", *STUDY), str)
 
 
-def load():
-    """Pairs of MIMIC-CXR, one an image.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If a table lacks a column.
-    """
-    found = downloaded.find(SOURCE)
-    text = dict.fromkeys(("dicom_id", *STUDY), str)
-    pairs = downloaded.read(SOURCE, found["official split"], ("dicom_id", *STUDY, "split"), dtype=text)
-    labels = downloaded.read(SOURCE, found["labels"], (*STUDY, *LABELS), dtype=text)
-    certain = labels[~(labels[list(LABELS)] == -1).any(axis=1)]
-    certain = certain.fillna(dict.fromkeys(LABELS, 0)).astype(dict.fromkeys(LABELS, "int8"))
-    pairs = pairs.merge(certain[[*STUDY, *LABELS]], on=list(STUDY))
+def mimic_cxr() -> Dataset:
+    """Pairs of MIMIC-CXR, one an image."""
+    found = SOURCE.find()
+    pairs = SOURCE.read(found["official split"], ("dicom_id", *STUDY, "split"), dtype=IDS)
+    pairs = pairs.merge(_certain_labels(found["labels"]), on=list(STUDY))
     patient = "p" + pairs["subject_id"].str[:2] + "/p" + pairs["subject_id"]
     study = patient + "/s" + pairs["study_id"]
     pairs["image"] = "files/" + study + "/" + pairs["dicom_id"] + ".jpg"
     folder = found["reports"].parents[2]
     pairs["text"] = study.map({name: _report(folder / f"{name}.txt") for name in study.unique()})
-    pairs["split"] = pairs["split"].replace("validate", "val")
     pairs["group"] = pairs["subject_id"]
-    return downloaded.dataset(SOURCE, pairs[["image", "text", "split", "group", *LABELS]], "multilabel", LABELS)
+    return SOURCE.dataset(pairs[["image", "text", "split", "group", *LABELS]], "multilabel", LABELS)
+
+
+def _certain_labels(path):
+    """0/1 labels of the studies none of whose labels is uncertain."""
+    labels = SOURCE.read(path, (*STUDY, *LABELS), dtype=IDS)
+    certain = labels[~(labels[list(LABELS)] == -1).any(axis=1)]
+    certain = certain.fillna(dict.fromkeys(LABELS, 0)).astype(dict.fromkeys(LABELS, "int8"))
+    return certain[[*STUDY, *LABELS]]
 
 
 def _report(path):

@@ -8,7 +8,7 @@ ingredients, separated by commas.
 
 import pandas as pd
 
-from gaplib.datasets.pairs import SPLITS
+from gaplib.datasets.pairs import SPLITS, Dataset
 from gaplib.datasets.paper import downloaded
 from gaplib.datasets.paper.downloaded import Source
 
@@ -20,40 +20,38 @@ SOURCE = Source(
     citation="Bolaños et al. 2017, arXiv 1707.08816",
     pieces={
         "ingredients": ("annotations/ingredients_Recipes5k.txt",),
-        **{
-            f"{what} of {split}": (f"annotations/{split}_{what}.txt",)
-            for split in SPLITS
-            for what in ("images", "labels")
-        },
+        "images of train": ("annotations/train_images.txt",),
+        "labels of train": ("annotations/train_labels.txt",),
+        "images of val": ("annotations/val_images.txt",),
+        "labels of val": ("annotations/val_labels.txt",),
+        "images of test": ("annotations/test_images.txt",),
+        "labels of test": ("annotations/test_labels.txt",),
         "images": ("images/*/*.jpg",),
     },
 )
 
 
-def load():
-    """Pairs of Recipes5k, one a recipe.
-
-    Returns
-    -------
-    pairs.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        If a piece of the dataset is missing.
-    ValueError
-        If an image has no line of ingredients.
-    """
-    found = downloaded.find(SOURCE)
+def recipes5k() -> Dataset:
+    """Pairs of Recipes5k, one a recipe."""
+    found = SOURCE.find()
     ingredients = found["ingredients"].read_text("utf-8", "replace").split("\n")
     pairs = pd.concat([_read(found, split, ingredients) for split in SPLITS], ignore_index=True)
-    return downloaded.dataset(SOURCE, pairs, "multiclass", sorted(pairs["label"].unique()))
+    return SOURCE.dataset(pairs, "multiclass", sorted(pairs["label"].unique()))
 
 
 def _read(found, split, ingredients):
-    images, places = (downloaded.lines(found[f"{what} of {split}"]) for what in ("images", "labels"))
-    if len(images) != len(places) or not all(p.isdecimal() and int(p) < len(ingredients) for p in places):
+    images = downloaded.lines(found[f"images of {split}"])
+    places = downloaded.lines(found[f"labels of {split}"])
+    known = all(place.isdecimal() and int(place) < len(ingredients) for place in places)
+    if len(images) != len(places) or not known:
         raise ValueError(f"dataset 'recipes5k': {split}_labels.txt must give a line of ingredients for each image")
-    text = [", ".join(part.strip() for part in ingredients[int(p)].split(",") if part.strip()) for p in places]
-    pairs = pd.DataFrame({"image": [f"images/{image}" for image in images], "text": text, "split": split})
-    return pairs.assign(group=pairs["image"], label=[image.split("/")[0] for image in images])
+    pairs = pd.DataFrame({"image": [f"images/{image}" for image in images], "split": split})
+    pairs["text"] = [_listed(ingredients[int(place)]) for place in places]
+    pairs["label"] = [image.split("/")[0] for image in images]
+    pairs["group"] = pairs["image"]
+    return pairs
+
+
+def _listed(line):
+    parts = [part.strip() for part in line.split(",")]
+    return ", ".join(part for part in parts if part)

@@ -50,7 +50,8 @@ def _blob(x, y, width, height):
 
 def _disc(x, y, width, height, edge, tilt=0.0):
     """Filled ellipse with a smooth border; `tilt` leans its long axis to the lower right."""
-    u, v = (X - x) / width, (Y - y) / height
+    u = (X - x) / width
+    v = (Y - y) / height
     return _step((1 - (u * u + v * v - 2 * tilt * u * v)) / edge)
 
 
@@ -122,7 +123,8 @@ def _shadow(facts, middle):
     tortuous = facts["tortuous"]
     turn = 0.05 * facts["rotation"] + facts["shift"]
     wide = facts["ctr"] * 1.49 * facts["width"] * facts["magnification"]
-    x, y = 0.165 * wide + turn, _dome(facts, 1) - 0.21
+    x = 0.165 * wide + turn
+    y = _dome(facts, 1) - 0.21
     heart = _disc(x, y, wide / 2.08, 0.43 * wide, 0.30, tilt=0.28)
     trunk = _disc(0.10 + turn, y - 0.36 * wide, 0.14, 0.22, 0.6)
     knob = 0.105 + 0.02 * age + 0.05 * tortuous
@@ -176,15 +178,17 @@ def _opacity(facts, vessels, cloud):
 def _consolidation(finding, vessels, patchy):
     """Fluffy lobar or segmental opacity; in large ones the branching airways stay dark."""
     severity = finding["severity"]
-    x, y = finding["side"] * (0.42 + finding["offset"]), ZONE_Y[finding["zone"]]
+    x = finding["side"] * (0.42 + finding["offset"])
+    y = ZONE_Y[finding["zone"]]
     shape = _blob(x, y, 0.24 + 0.20 * severity, 0.24 + 0.22 * severity)
     return (0.45 + 1.6 * severity) * shape * patchy * (1 - 0.6 * vessels)
 
 
 def _atelectasis(facts):
     """Basal plates, or a collapsed lobe: a wedge beside the heart, sharp towards its fissure."""
-    finding, opacity = facts["atelectasis"], 0.0
+    finding = facts["atelectasis"]
     severity = finding["severity"]
+    opacity = 0.0
     for side in finding["sides"]:
         base = _dome(facts, side)
         across = side * X
@@ -214,7 +218,8 @@ def _ribs(facts, spine, cage):
 
 def _bones(facts):
     """Clavicles, and the callus of healed rib fractures."""
-    strokes, lift = [], 0.03 * facts["inspiration"]
+    strokes = []
+    lift = 0.03 * facts["inspiration"]
     for side in (-1, 1):
         inner = side * 0.10 + 0.07 * facts["rotation"]
         outer = [(side * 0.32, -0.57 + lift), (side * 0.58, -0.67), (side * 0.92, -0.72)]

@@ -25,7 +25,8 @@ def vessels(facts):
     """Vessels that leave the hila, divide, taper and fade; they are the patient's own."""
     strokes = []
     for side, dx, dy, bend in facts["vessels"]:
-        x, y = 0.17 * side + facts["shift"], -0.02 - 0.03 * side
+        x = 0.17 * side + facts["shift"]
+        y = -0.02 - 0.03 * side
         dx *= side
         fork = (x + 0.4 * dx - 0.1 * bend * dy, y + 0.4 * dy + 0.1 * bend * dx)
         strokes.append(([(x, y), fork], 3, 0.9))
@@ -42,12 +43,19 @@ def kerley(facts):
     """Short horizontal septal lines at both lateral bases."""
     wall = 0.71 * facts["width"]
     levels = (0.16, 0.24, 0.32, 0.40)
-    return layer([([(s * wall, y), (s * (wall - 0.13), y + 0.01)], 2, 0.8) for s in (-1, 1) for y in levels])
+    strokes = []
+    for side in (-1, 1):
+        for y in levels:
+            strokes.append(([(side * wall, y), (side * (wall - 0.13), y + 0.01)], 2, 0.8))
+    return layer(strokes)
 
 
 def devices(facts):
     """Metal and tubes; position and side come from the facts."""
-    return layer([stroke for name, side in facts["devices"].items() for stroke in DEVICES[name](side)])
+    strokes = []
+    for name, side in facts["devices"].items():
+        strokes += DEVICES[name](side)
+    return layer(strokes)
 
 
 def marker(facts):
@@ -112,7 +120,8 @@ def _rods(_):
 
 
 def _shoulder(side):
-    head, stem = [(side * 0.86, -0.60), (side * 0.88, -0.60)], [(side * 0.92, -0.5), (side * 0.97, -0.1)]
+    head = [(side * 0.86, -0.60), (side * 0.88, -0.60)]
+    stem = [(side * 0.92, -0.5), (side * 0.97, -0.1)]
     return [(head, 24, 0.95), (stem, 9, 0.9)]
 
 

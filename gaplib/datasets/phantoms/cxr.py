@@ -18,6 +18,7 @@ from PIL import Image
 from gaplib.datasets.pairs import About, Dataset, split_by_group
 from gaplib.datasets.phantoms.chest import render
 from gaplib.datasets.phantoms.chest_report import write
+from gaplib.datasets.phantoms.cores import first_rows
 
 LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "No Finding", "Pleural Effusion")
 ABOUT = About(
@@ -33,7 +34,7 @@ DEVICE_SHARE = {"pacemaker": 0.10, "port": 0.07, "wires": 0.13, "rods": 0.04, "s
 BEDSIDE_SHARE = {"line": 0.26, "picc": 0.14, "tube": 0.22, "feeding": 0.22, "drain": 0.10, "leads": 0.28}
 
 
-def load(n=4000, seed=0):
+def phantom_cxr(n: int = 4000, seed: int = 0) -> Dataset:
     """Draw `n` pairs of a chest radiograph phantom and its report. Never for clinical use.
 
     Patients have one to four studies that share anatomy, age, sex and old facts, while findings evolve; a
@@ -59,7 +60,7 @@ def load(n=4000, seed=0):
 
     Examples
     --------
-    >>> pairs, about = load(n=3)
+    >>> pairs, about = phantom_cxr(n=3)
     >>> pairs["group"].tolist()
     ['cxr-0-00000', 'cxr-0-00001', 'cxr-0-00001']
     >>> bool((pairs[list(about.labels)].sum(axis=1) > 0).all())
@@ -67,19 +68,17 @@ def load(n=4000, seed=0):
     """
     if n < 1 or seed < 0:
         raise ValueError(f"phantom-cxr: n must be positive and seed not negative, got n={n}, seed={seed}")
-    rows, patient = [], 0
-    while len(rows) < n:
-        rows += _patient(seed, patient)
-        patient += 1
-    pairs = pd.DataFrame(rows[:n])
+    pairs = pd.DataFrame(first_rows(n, _patient, seed))
     pairs.insert(2, "split", split_by_group(pairs["group"], seed=seed))
     return Dataset(pairs, ABOUT)
 
 
-def _patient(seed, number):
+def _patient(number, seed):
     """All rows of one patient."""
     rng = np.random.default_rng([seed, number])
-    body, previous, rows = _body(rng), None, []
+    body = _body(rng)
+    previous = None
+    rows = []
     for _ in range(1 + int(rng.binomial(3, 0.3))):
         facts = _study(body, previous, rng)
         row = {"image": _png(render(facts, rng)), "text": write(facts, previous, rng)}
@@ -125,7 +124,7 @@ def _body(rng):
     habitus = _pick(rng, ("thin", "average", "obese"), (0.2, 0.52, 0.28))
     age = int(min(max(rng.normal(61, 17), 19), 96))
     hyperinflation = rng.random() < 0.12 and habitus != "obese"
-    return {
+    body = {
         "sex": sex,
         "age": age,
         "habitus": habitus,
@@ -140,6 +139,13 @@ def _body(rng):
         "heart": rng.normal(0.492, 0.075),
         "frailty": rng.normal(),
         "hyperinflation": hyperinflation,
+    }
+    return body | _old_facts(rng, age)
+
+
+def _old_facts(rng, age):
+    """What a patient has brought along."""
+    return {
         "tortuous": float(age > 50 and rng.random() < 0.3),
         "scoliosis": _side(rng) * rng.uniform(0.6, 1.2) if rng.random() < 0.15 else rng.normal(0, 0.06),
         "nodule": (_side(rng), int(rng.integers(3))) if rng.random() < 0.16 else None,
@@ -180,7 +186,8 @@ def _study(body, previous, rng):
     facts["rotation"] = rng.normal(0, 0.35) if rng.random() < 0.75 else _side(rng) * rng.uniform(0.9, 1.6)
     facts["magnification"] = rng.normal(1.0, 0.06) + 0.08 * portable - 0.05 * facts["inspiration"]
     facts["penetration"] = 1.75 * rng.uniform(0.78, 1.26)
-    facts["contrast"], facts["brightness"] = rng.uniform(1.55, 1.95), rng.uniform(0.06, 0.15)
+    facts["contrast"] = rng.uniform(1.55, 1.95)
+    facts["brightness"] = rng.uniform(0.06, 0.15)
     facts["vascular"] = rng.uniform(0.3, 0.65)
     facts["noise"] = rng.uniform(0.008, 0.03)
     facts["pose"] = (rng.uniform(0.82, 0.92), rng.normal(0, 0.03), rng.normal(0, 1.5), rng.normal(0, 1.8))
@@ -198,7 +205,8 @@ def _findings(facts, previous, sick, rng):
             chance += 0.25 if previous[name] else -0.09
         return rng.random() < max(chance, 0.02)
 
-    big, load = facts["ctr"] > 0.55, 0.06 * min(max(sick, -1.5), 2.0)
+    big = facts["ctr"] > 0.55
+    load = 0.06 * min(max(sick, -1.5), 2.0)
     edema = _severity(rng) if present("edema", 0.13 + 0.16 * big + load) else 0.0
     effusion = {}
     if present("effusion", 0.25 + 0.20 * bool(edema) + 0.08 * big + load):
@@ -206,18 +214,25 @@ def _findings(facts, previous, sick, rng):
         effusion = {side: 0.02 + 0.98 * _severity(rng) ** 2.2 for side in sides}
     atelectasis = None
     if present("atelectasis", 0.20 + 0.14 * bool(effusion) + load):
-        atelectasis = {
-            "kind": _pick(rng, ("plate", "lobar"), (0.65, 0.35)),
-            "sides": _pick(rng, ((-1,), (1,), (-1, 1)), (0.35, 0.4, 0.25)),
-            "severity": _severity(rng),
-            "tilt": rng.uniform(-0.35, 0.35),
-        }
+        atelectasis = _collapse(rng)
     consolidation = None
     if present("consolidation", 0.085 + 0.5 * load):
-        zone = _pick(rng, (0, 1, 2), (0.25, 0.25, 0.5))
-        consolidation = {"side": _side(rng), "zone": zone, "severity": _severity(rng)}
-        consolidation["offset"] = rng.uniform(-0.1, 0.1)
+        consolidation = _pneumonia(rng)
     return {"edema": edema, "effusion": effusion, "atelectasis": atelectasis, "consolidation": consolidation}
+
+
+def _collapse(rng):
+    return {
+        "kind": _pick(rng, ("plate", "lobar"), (0.65, 0.35)),
+        "sides": _pick(rng, ((-1,), (1,), (-1, 1)), (0.35, 0.4, 0.25)),
+        "severity": _severity(rng),
+        "tilt": rng.uniform(-0.35, 0.35),
+    }
+
+
+def _pneumonia(rng):
+    zone = _pick(rng, (0, 1, 2), (0.25, 0.25, 0.5))
+    return {"side": _side(rng), "zone": zone, "severity": _severity(rng), "offset": rng.uniform(-0.1, 0.1)}
 
 
 def _severity(rng):
@@ -227,7 +242,8 @@ def _severity(rng):
 
 def _shift(facts):
     """Shift of the mediastinum: towards a collapsed lobe, away from a large effusion."""
-    collapse, shift = facts["atelectasis"], 0.0
+    collapse = facts["atelectasis"]
+    shift = 0.0
     if collapse and len(collapse["sides"]) == 1 and collapse["kind"] == "lobar":
         shift += 0.07 * collapse["severity"] * collapse["sides"][0]
     return shift - sum(side * 0.10 * max(size - 0.6, 0) for side, size in facts["effusion"].items())

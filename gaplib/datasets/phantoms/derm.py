@@ -13,6 +13,7 @@ import pandas as pd
 
 from gaplib.datasets.pairs import About, Dataset, split_by_group
 from gaplib.datasets.phantoms import skin
+from gaplib.datasets.phantoms.cores import first_rows
 
 LABELS = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 ABOUT = About(
@@ -97,14 +98,16 @@ SIGNS = (
     ("cysts", "white", 1.0, lambda rng, d, mesh: skin.scattered(rng, 16, 0.04, 2, 0.6)),
     ("scar", "white", 0.85, lambda rng, d, mesh: np.exp(-((d / 0.5) ** 2))),
 )  # fmt: skip
+SIGN_NAMES = tuple(dict.fromkeys(name for name, *_ in SIGNS))
 
 
 def _looks(rng, label):
     """Strength of every sign in one lesion: the textbook's, in part a mimic's, with variation."""
-    own, other = TEXTBOOK[label], TEXTBOOK[str(rng.choice(MIMICS[label]))]
+    own = TEXTBOOK[label]
+    other = TEXTBOOK[str(rng.choice(MIMICS[label]))]
     share = rng.beta(5, 4) if rng.random() < ATYPICAL else 0.35 * rng.random()
     looks = {}
-    for name in (*OUTLINE_AND_COLOUR, *dict.fromkeys(name for name, *_ in SIGNS)):
+    for name in (*OUTLINE_AND_COLOUR, *SIGN_NAMES):
         least = 0.7 if name in OUTLINE_AND_COLOUR else 0.15
         looks[name] = rng.uniform(least, 1.2) * ((1 - share) * own.get(name, 0) + share * other.get(name, 0))
     return looks
@@ -112,9 +115,12 @@ def _looks(rng, label):
 
 def _outline(rng, looks):
     """Distance from the middle in lesion radii, of shape (CANVAS, CANVAS): 1 is the border."""
-    turn, stretch = rng.uniform(0, 3.14), 1 + 0.15 * rng.random() + 0.4 * looks["asymmetry"] * rng.random()
-    x, y = skin.X - 0.06 * rng.normal(), skin.Y - 0.06 * rng.normal()
-    u, v = math.cos(turn) * x + math.sin(turn) * y, math.cos(turn) * y - math.sin(turn) * x
+    turn = rng.uniform(0, 3.14)
+    stretch = 1 + 0.15 * rng.random() + 0.4 * looks["asymmetry"] * rng.random()
+    x = skin.X - 0.06 * rng.normal()
+    y = skin.Y - 0.06 * rng.normal()
+    u = math.cos(turn) * x + math.sin(turn) * y
+    v = math.cos(turn) * y - math.sin(turn) * x
     distance = np.sqrt((u / stretch) ** 2 + (v * stretch) ** 2) / max(looks["radius"], 0.25)
     distance += 0.25 * looks["asymmetry"] * skin.noise(rng, 4)
     return distance + 0.4 * looks["ragged"] * skin.noise(rng, 10)
@@ -154,13 +160,14 @@ def _describe(rng, age, sex, site):
     return f"Age: {age}. Sex: {'unknown' if rng.random() < 0.006 else sex}. Localization: {site}."
 
 
-def _lesion(seed, number, bare):
+def _lesion(number, seed, bare):
     """Rows of one lesion: 1 to 4 photographs of the same patch of skin."""
     rng = np.random.default_rng([seed, number])
     label = LABELS[_draw(rng, [PATIENTS[name][0] for name in LABELS])]
     lesions, photos = PATIENTS[label][:2]
     age, sex, site = _patient(rng, label)
-    text, layers = _describe(rng, age, sex, site), skin.blank()
+    text = _describe(rng, age, sex, site)
+    layers = skin.blank()
     # A generator of its own: what else is drawn must not depend on the share of bare skin.
     if np.random.default_rng([seed, number, 1]).random() < bare:
         age, sex, site = BARE
@@ -171,7 +178,7 @@ def _lesion(seed, number, bare):
         yield skin.photograph(rng, picture, sex, site), text, f"phantom-derm-{seed}-{number}", label
 
 
-def load(n=4000, seed=0, bare=0.5):
+def phantom_derm(n: int = 4000, seed: int = 0, bare: float = 0.5) -> Dataset:
     """Generated dermatoscopic lesion phantoms. For method and teaching; never for clinical use.
 
     Parameters
@@ -190,16 +197,19 @@ def load(n=4000, seed=0, bare=0.5):
         Pairs with `image` (PNG bytes, 96 x 96, RGB), `text`, `split` (no lesion is in two), `group` (the
         lesion) and `label` (one of the seven HAM10000 classes).
 
+    Raises
+    ------
+    ValueError
+        If `n` is not positive or `seed` is negative.
+
     Examples
     --------
-    >>> pairs, about = load(n=3)
+    >>> pairs, about = phantom_derm(n=3)
     >>> about.task, len(pairs), pairs.image[0][1:4]
     ('multiclass', 3, b'PNG')
     """
-    rows, number = [], 0
-    while len(rows) < n:
-        rows += _lesion(seed, number, bare)
-        number += 1
-    pairs = pd.DataFrame(rows[:n], columns=["image", "text", "group", "label"])
+    if n < 1 or seed < 0:
+        raise ValueError(f"phantom-derm: n must be positive and seed not negative, got n={n}, seed={seed}")
+    pairs = pd.DataFrame(first_rows(n, _lesion, seed, bare), columns=["image", "text", "group", "label"])
     pairs["split"] = split_by_group(pairs["group"])
     return Dataset(pairs, ABOUT)

@@ -78,8 +78,10 @@ def crossed(rng, period, opening, warp):
 
 def honeycomb(rng, period, warp=0.05):
     """Warped hexagonal lattice of three plane waves: -0.5 on the mesh, 1 in the middle of a hole."""
-    turn, k = rng.uniform(0, 3.14), 2 * math.pi / period
-    x, y = X + warp * noise(rng, 6), Y + warp * noise(rng, 6)
+    turn = rng.uniform(0, 3.14)
+    k = 2 * math.pi / period
+    x = X + warp * noise(rng, 6)
+    y = Y + warp * noise(rng, 6)
     waves = [np.cos(k * math.cos(a) * x + k * math.sin(a) * y) for a in (turn, turn + 1.0472, turn + 2.0944)]
     return (waves[0] + waves[1] + waves[2]) / 3
 
@@ -110,7 +112,8 @@ def branches(rng, count, width, reach=1.3):
         path = [(x, y)]
         for turn in rng.normal(0, 0.35, 6).tolist():  # plain floats: numpy is slow on six numbers
             heading += turn
-            x, y = x + 0.1 * math.cos(heading), y + 0.1 * math.sin(heading)
+            x += 0.1 * math.cos(heading)
+            y += 0.1 * math.sin(heading)
             path.append((x, y))
         draw.line([(SIZE * x + CANVAS, SIZE * y + CANVAS) for x, y in path], 255, max(1, round(wide)))
         if depth < 2:
@@ -122,7 +125,8 @@ def branches(rng, count, width, reach=1.3):
 def _rim(rng):
     """The curved shadow of a fold of cartilage along one side."""
     angle = rng.uniform(0, 6.28)
-    across, along = math.cos(angle) * X + math.sin(angle) * Y, math.cos(angle) * Y - math.sin(angle) * X
+    across = math.cos(angle) * X + math.sin(angle) * Y
+    along = math.cos(angle) * Y - math.sin(angle) * X
     depth = across + 0.35 * along**2
     return 0.9 * np.exp(-(((depth - 0.72) / 0.13) ** 2)) + 0.35 * np.clip(depth, 0, 1)
 
@@ -205,8 +209,11 @@ def photograph(rng, skin, sex, site):
 
 def _aim(rng, skin):
     """Cut a photograph out of the skin picture: quarter turns, small rotation and shift, magnification."""
-    angle, zoom, shift = rng.uniform(-0.28, 0.28), rng.uniform(1.0, 1.3), rng.uniform(-2, 2, 2)
-    a, b = math.cos(angle) / zoom, math.sin(angle) / zoom
+    angle = rng.uniform(-0.28, 0.28)
+    zoom = rng.uniform(1.0, 1.3)
+    shift = rng.uniform(-2, 2, 2)
+    a = math.cos(angle) / zoom
+    b = math.sin(angle) / zoom
     left, top = CANVAS / 2 + shift - SIZE / 2 * np.array([a + b, a - b])
     skin = Image.fromarray(np.ascontiguousarray(np.rot90(skin, rng.integers(4))))
     matrix = (a, b, left, -b, a, top)
@@ -216,12 +223,15 @@ def _aim(rng, skin):
 def _hair(rng, sex, site):
     """Mask of curved hairs and, now and then, a ruler, drawn at three times the resolution."""
     image = Image.new("L", (3 * SIZE, 3 * SIZE))
-    draw, comb = ImageDraw.Draw(image), rng.uniform(0, 6.28)
-    scalp, male = site == "scalp", sex == "male"
+    draw = ImageDraw.Draw(image)
+    comb = rng.uniform(0, 6.28)
+    scalp = site == "scalp"
+    male = sex == "male"
     count = rng.integers(34, 48) if scalp else rng.poisson(SITES[site]["hair"] * (1 if male else 0.15))
     t = np.linspace(-0.5, 0.5, 6)
     for _ in range(count):
-        heading, bend = comb + rng.normal(0, 0.10 if scalp else 0.6), rng.normal(0, 0.3) * (t**2 - 0.1)
+        heading = comb + rng.normal(0, 0.10 if scalp else 0.6)
+        bend = rng.normal(0, 0.3) * (t**2 - 0.1)
         length = rng.uniform(0.5, 1.1) * (5 if scalp else 2) * SIZE
         x = rng.uniform(-0.1, 1.1) * 3 * SIZE + length * (t * math.cos(heading) - bend * math.sin(heading))
         y = rng.uniform(-0.1, 1.1) * 3 * SIZE + length * (t * math.sin(heading) + bend * math.cos(heading))

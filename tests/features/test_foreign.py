@@ -5,11 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from counting import Counting
 from made import sphere
 from PIL import Image
 
-from gaplib import features, sweep
+from gaplib import features, gap, sweep
 from gaplib.datasets.pairs import About, Dataset
 
 N, D = 120, 12
@@ -74,10 +75,10 @@ def test_extract_gives_what_was_read_and_never_overwrites_it(root, tmp_path, cap
     pairs = pd.DataFrame({"image": [b"0", b"1", b"2", b"3"], "text": "t", "split": ["train", "train", "val", "test"]})
     pairs["group"], pairs["label"] = pairs.index, ["a", "b", "a", "b"]
     dataset = Dataset(pairs, About("daquar", "natural", "binary", ("a", "b")))
-    with pytest.raises(ValueError, match=r"clip.safetensors goes with other pairs than these"):
+    with pytest.raises(ValueError, match=r"clip goes with other pairs than these"):
         features.extract(dataset, Counting())
     other, *_ = frame(labels=("a", "b"))
-    with pytest.raises(ValueError, match=r"clip.safetensors goes with other pairs than these"):
+    with pytest.raises(ValueError, match=r"clip goes with other pairs than these"):
         features.read(write(other, tmp_path / "o.csv"), "daquar", "siglip", **COLUMNS)
     features.read(write(table, tmp_path / "s.csv"), "daquar", "siglip", **COLUMNS)
     assert features.load("daquar", "clip").pairs.equals(features.load("daquar", "siglip").pairs)
@@ -90,7 +91,7 @@ def test_what_was_encoded_here_is_not_overwritten_by_what_is_read(root, tmp_path
     pairs["group"], pairs["label"] = pairs.index, ["a", "b", "a", "b"]
     features.extract(Dataset(pairs, About("own", "natural", "binary", ("a", "b"), tmp_path)), Counting())
     path = write(frame()[0], tmp_path / "e.csv")
-    with pytest.raises(ValueError, match=r"counting.safetensors was encoded here, not read in; remove it"):
+    with pytest.raises(ValueError, match=r"counting was encoded here, not read in; remove it"):
         features.read(path, "own", "counting", "answer")
     assert len(features.load("own", "counting").pairs) == 4
 
@@ -154,6 +155,12 @@ def damaged(table, damage):
         table["split"] = "train"
     elif damage == "one":
         table["answer"] = "a"
+    elif damage == "hole":
+        table = table.drop(columns=["img_emb_3", "text_emb_3"])
+    elif damage == "bare":
+        table = table.drop(columns="split")
+    elif damage == "blind":
+        table = table.drop(columns="answer")
     elif damage == "none":
         table = table.drop(columns=[f"text_emb_{i}" for i in range(D)])
     return table
@@ -162,14 +169,20 @@ def damaged(table, damage):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("gap", "image embedding of row 7: number 3 is missing or not finite (1 such rows)"),
+        ("gap", "image embeddings: row 7 is not finite, so it has no direction; drop or repair it"),
         ("word", "row 7, column 'img_emb_3': 'n.a.' is no number"),
-        ("zero", "text embedding of row 7: it is zero"),
+        ("zero", "text embeddings: row 7 is zero, so it has no direction; drop or repair it"),
         ("split", "row 7: unknown split 'tset'; use train, val, test"),
         ("label", "row 7: no 'answer'; fill it or drop the row"),
         ("width", "image embeddings of shape (120, 12), text embeddings of (120, 11)"),
         ("test", "no pairs in split 'test'"),
         ("one", "'answer' is the same in every row"),
+        ("hole", "no column img_emb_3, though there is img_emb_11"),
+        (
+            "bare",
+            "no column 'split'; it has image_id, question, answer. Add one that says train, val or test of each row",
+        ),
+        ("blind", "no label column 'answer'; it has image_id, question, split. Say label=..., a column or a list"),
         ("none", "no columns text_emb_0, text_emb_1, ...; it has image_id, question, answer, split"),
     ],
 )
@@ -192,3 +205,73 @@ def test_files_that_are_none_are_named(root, tmp_path):
         features.read(tmp_path / "e.tsv", "own", "clip")
     with pytest.raises(ValueError, match="no column 'pic' to take as image; it has image_id, question"):
         features.read(write(frame()[0], tmp_path / "f.csv"), "own", "clip", "answer", image="pic")
+    one = frame()[1]
+    np.save(tmp_path / "g.npy", one)
+    with pytest.raises(ValueError, match=r"g.npy holds one array: save both with np.savez.* features.from_arrays"):
+        features.read(tmp_path / "g.npy", "own", "clip")
+    pd.DataFrame({"image": list(one), "split": "train"}).to_parquet(tmp_path / "h.parquet")
+    with pytest.raises(ValueError, match=r"h.parquet: no columns img_emb_0.* it has image, split; .*np.stack"):
+        features.read(tmp_path / "h.parquet", "own", "clip")
+
+
+def test_numbers_of_any_size_have_a_direction(root, tmp_path):
+    table, image, _ = frame()
+    table[[c for c in table if c.startswith("img_emb")]] *= 1e30
+    f = features.read(write(table, tmp_path / "e.parquet"), "own", "clip", "answer")
+    np.testing.assert_allclose(f.paired()[0], image, atol=1e-6)
+
+
+def test_without_labels_everything_works_that_needs_none(root, tmp_path):
+    table, image, text = frame()
+    path = write(table.drop(columns="answer"), tmp_path / "e.csv")
+    features.read(path, "own", "clip", label=None)
+    f = features.load("own", "clip")
+    assert f.about.task is None and f.about.labels == () and "30" in f._repr_html_()
+    assert gap.gap_vector(*f.paired("train")).shape == (D,)
+    with pytest.raises(ValueError, match="dataset 'own' has no labels, and this needs them"):
+        f.targets  # noqa: B018
+    with pytest.raises(ValueError, match="dataset 'own'"):
+        sweep.sweep(f, [0, 1], [1])
+
+
+def test_arrays_are_features_at_once(capsys):
+    table, image, text = frame()
+    f = features.from_arrays(image, text, table["answer"], table["split"], texts=table["question"], dataset="mine")
+    np.testing.assert_allclose(f.paired()[0], image, atol=1e-6)
+    assert f.about == About("mine", "natural", "multiclass", ("a", "b", "c")) and f.encoder == "given"
+    assert list(f.targets[:4]) == [0, 1, 2, 0] and f.pairs["text"][1] == "what is 1?"
+    assert len(f.rows("test")) == 30 and not capsys.readouterr().out
+    assert sweep.sweep(f, [0, 1], [1]).table["value"].notna().all()
+
+
+def test_arrays_without_labels_and_split_of_any_kind():
+    _, image, text = frame()
+    f = features.from_arrays(torch.tensor(image, requires_grad=True).double(), pd.DataFrame(3 * text))
+    np.testing.assert_allclose(f.paired()[1], text, atol=1e-6)
+    assert f.image.dtype == np.float32 and f.about.task is None
+    assert len(f.rows("train")) == 84 and len(f.rows("test")) == 24
+    both = pd.DataFrame({"x": np.arange(N) % 2, "y": np.arange(N) % 3 == 0}, index=np.arange(N) + 7)
+    assert features.from_arrays(image, text, both).about.labels == ("x", "y")
+    assert features.from_arrays(image, text, both.to_numpy(int)).about.labels == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ["a", "b"]}, "labels: one entry a pair is needed, got 2 for 120 pairs"),
+        ({"split": ["train"]}, "split: one entry a pair is needed, got 1 for 120 pairs"),
+        ({"split": ["tset"] * N}, "arrays, row 0: unknown split 'tset'"),
+        ({"labels": ["a"] * N}, "arrays: 'label' is the same in every row"),
+        ({"labels": [None, "a"] * (N // 2)}, "arrays, row 0: no 'label'; fill it"),
+        ({"text": np.ones((3, D))}, "image embeddings of shape (120, 12), text embeddings of (3, 12)"),
+        ({"text": np.zeros((N, D))}, "text embeddings: row 0 is zero"),
+        ({"text": np.ma.masked_equal(np.eye(N, D), 1)}, "text: a masked array that hides 12 values"),
+        ({"text": "no"}, "text: expected floating-point embeddings"),
+        ({"dataset": "../x"}, "is no name of a dataset"),
+        ({"domain": "medcal"}, "unknown domain 'medcal': did you mean 'medical'"),
+    ],
+)
+def test_arrays_that_will_not_do_are_named(change, message):
+    _, image, text = frame()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        features.from_arrays(**{"image": image, "text": text} | change)

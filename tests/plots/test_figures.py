@@ -1,6 +1,8 @@
-"""Figures of what a probe learns: what is drawn is what the table says, and nothing lies on anything else."""
+"""Figures: what is drawn is what the table says, and nothing lies on anything else, in a study of any size."""
 
 import itertools
+import subprocess
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
 from gaplib import paths, plots
-from gaplib.plots import curves, style
+from gaplib.plots import clouds, curves, forest, style
 
 DATASETS, ENCODERS = ("one", "two", "three"), ("mini-clip", "mini-siglip", "mini-biomedclip", "mini-medsiglip")
 CELLS = list(itertools.product(DATASETS, ENCODERS))
@@ -42,12 +44,12 @@ def contrasts():
     rng = np.random.default_rng(0)
     keys = [(p, *cell) for p in ("published", "converged") for cell in CELLS]
     table = pd.DataFrame(keys, columns=["protocol", "dataset", "encoder"])
-    for name in curves.DIFFERENCES:
+    for name in forest.DIFFERENCES:
         table[name] = 0.01 * rng.normal(size=len(table))
         table[f"{name}_low"] = table[name] - 0.005
         table[f"{name}_high"] = table[name] + 0.007
     table["lam"] = rng.choice(LAMS, len(table))
-    table["verdict"] = list(itertools.islice(itertools.cycle(curves.VERDICTS), len(table)))
+    table["verdict"] = list(itertools.islice(itertools.cycle(forest.VERDICTS), len(table)))
     return table
 
 
@@ -133,14 +135,14 @@ def test_controls_draw_no_band_without_a_std_and_no_panel_without_rows(changes):
 
 
 def test_verdicts_draw_the_intervals_of_the_table(contrasts):
-    fig = curves.verdicts(contrasts)
+    fig = forest.verdicts(contrasts)
     assert [ax.get_title() for ax in shown(fig)] == ["published", "converged"]
     assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
     for ax in shown(fig):
         part = contrasts[contrasts["protocol"] == ax.get_title()]
         drawn = {c.get_label(): np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)}
         points = {line.get_label(): line.get_xdata() for line in ax.lines if not line.get_label().startswith("_")}
-        assert set(drawn) == set(points) == set(curves.DIFFERENCES)
+        assert set(drawn) == set(points) == set(forest.DIFFERENCES)
         for name, segments in drawn.items():
             np.testing.assert_array_equal(segments[:, :, 0], part[[f"{name}_low", f"{name}_high"]])
             np.testing.assert_array_equal(points[name], part[name])
@@ -152,7 +154,7 @@ def test_verdicts_draw_the_intervals_of_the_table(contrasts):
         for text in ax.texts:
             written.setdefault(text.xy[1], []).append(text.get_text())
         for place, lam, verdict in zip(places, part["lam"], part["verdict"], strict=True):
-            assert written[place] == [f"{lam:g}", curves.VERDICTS[verdict][0]]
+            assert written[place] == [f"{lam:g}", forest.VERDICTS[verdict][0]]
         assert all(text.get_color() == style.NEUTRAL for text in ax.texts if text.get_text() == "none")
     assert [t for t in ticks.values() if t in DATASETS] == list(DATASETS)
     assert_apart(fig)
@@ -161,8 +163,8 @@ def test_verdicts_draw_the_intervals_of_the_table(contrasts):
 @pytest.mark.parametrize(("count", "scale"), [(1, 1), (3, 0.3), (3, 1.4), (5, 5)])
 def test_verdicts_of_any_number_of_protocols_keep_apart(contrasts, count, scale):
     one = contrasts[contrasts["protocol"] == "published"].copy()
-    one[[name + end for name in curves.DIFFERENCES for end in ("", "_low", "_high")]] *= scale
-    fig = curves.verdicts(pd.concat([one.assign(protocol=f"protocol {i}") for i in range(count)]))
+    one[[name + end for name in forest.DIFFERENCES for end in ("", "_low", "_high")]] *= scale
+    fig = forest.verdicts(pd.concat([one.assign(protocol=f"protocol {i}") for i in range(count)]))
     assert [ax.get_title() for ax in shown(fig)] == [f"protocol {i}" for i in range(count)]
     assert_apart(fig)
     for ax in shown(fig):
@@ -235,8 +237,81 @@ def test_several_runs_of_a_cell_are_refused(changes, contrasts, learned):
     path, chosen = learned
     for draw, tables in (
         (curves.controls, [changes]),
-        (curves.verdicts, [contrasts]),
+        (forest.verdicts, [contrasts]),
         (curves.learned_lambda, [path, chosen]),
     ):
         with pytest.raises(ValueError, match="more than one row for dataset .*keep one kind of run"):
             draw(*(pd.concat([table, table]) for table in tables))
+
+
+def few(table, datasets, encoders):
+    """The rows of the first datasets and encoders."""
+    return table[table["dataset"].isin(DATASETS[:datasets]) & table["encoder"].isin(ENCODERS[:encoders])]
+
+
+@pytest.fixture
+def small(changes, contrasts, learned):
+    """A function that draws every figure of a study of so many datasets and encoders, of one seed."""
+    path, chosen = learned
+    chosen = chosen.assign(mean=0.81)
+    cells = chosen[["dataset", "encoder"]].assign(encoder_domain="medical", dataset_domain="natural")
+    ranges = cells.assign(range=0.01, by_chance_95=np.nan)
+    measured = cells.merge(pd.DataFrame({"measure": list(curves.MEASURES)}), "cross")
+    measured = measured.merge(pd.DataFrame({"lam": LAMS, "value": (1, 0.5, 0)}), "cross")
+    binned = cells.merge(pd.DataFrame({"kind": list(clouds.KINDS)}), "cross").assign(n=100)
+    binned = binned.merge(pd.DataFrame({"cosine": (-0.5, 0.5), "density": (1, 1)}), "cross")
+    places = pd.DataFrame(itertools.product(range(9), ("image", "text")), columns=["pair", "modality"])
+    places[["x", "y", "z"]] = np.random.default_rng(0).normal(size=(18, 3))
+    placed = cells.merge(places, "cross").assign(seed=0)
+    one_seed = changes[changes["protocol"] == "published"].assign(std=np.nan).sort_values("lam")
+    quoted = one_seed.assign(metric="auc", std=0.001)
+
+    def draw(name, *size):
+        kept = {
+            "auc_by_lambda": [one_seed, chosen],
+            "cones_sphere": [placed[placed["encoder"] == ENCODERS[0]].merge(pd.DataFrame({"lam": LAMS}), "cross")],
+            "cones_umap": [placed],
+            "controls": [changes],
+            "cosines": [binned],
+            "gap_by_lambda": [measured],
+            "learned_lambda": [path, chosen],
+            "published": [quoted],
+            "sensitivity": [ranges],
+            "verdicts": [contrasts],
+        }[name]
+        note = {"note": "A note."} if name == "sensitivity" else {}
+        return getattr(plots, name)(*(few(table, *size) for table in kept), **note)
+
+    return draw
+
+
+FIGURES = sorted(set(plots.__all__) - {"caption", "style", "umap_by_lambda"})
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1)])
+@pytest.mark.parametrize("name", FIGURES)
+def test_small_studies_have_every_figure(small, name, size):
+    fig = small(name, *size)
+    assert shown(fig) or name == "cones_sphere"
+    assert_apart(fig)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_table_without_rows_is_refused(small, name):
+    with pytest.raises(ValueError, match="nothing to draw: the table has no rows"):
+        small(name, 0, 0)
+
+
+def test_the_curve_of_a_single_seed_lies_within_its_panel(small, changes):
+    fig = small("auc_by_lambda", 3, 4)
+    for ax in shown(fig):
+        low, high = ax.get_ylim()
+        assert low < ax.lines[0].get_ydata().min() and ax.lines[0].get_ydata().max() < high
+    steep = changes[changes["protocol"] == "published"].assign(std=np.nan, mean=0.5 + 0.4 * changes["lam"])
+    ax = plots.auc_by_lambda(steep, steep.iloc[:0]).axes[0]
+    assert ax.get_ylim()[0] < 0.5 and ax.get_ylim()[1] > 0.9
+
+
+def test_plots_are_light():
+    code = "import sys, gaplib.plots; print(*({'torch', 'umap'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []

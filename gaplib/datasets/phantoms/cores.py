@@ -1,0 +1,44 @@
+"""Patients and lesions drawn by all cores: each from its own number and seed, so the rows are always the same."""
+
+from collections.abc import Callable
+
+from threadpoolctl import threadpool_limits
+
+FEW = 200  # patients that are drawn sooner than other processes have started
+CHUNK = 25  # patients that a process draws at a time
+
+
+def first_rows(n: int, draw: Callable, *arguments) -> list:
+    """The first `n` rows of the patients 0, 1, 2, ..., of whom `draw(number, *arguments)` gives all rows of one.
+
+    Other processes are started afresh (joblib's, which end when they are idle), never forked: so it is safe beside
+    torch's threads in a notebook, and in a script without `if __name__ == "__main__"`.
+
+    Examples
+    --------
+    >>> first_rows(5, lambda number, times: [number] * times, 2)
+    [0, 0, 1, 1, 2]
+    """
+    rows = []
+    patients = 0
+    while len(rows) < n:
+        more = (n - len(rows)) // 2 + 1  # two rows each, or fewer: hardly a patient too many
+        rows += _drawn(range(patients, patients + more), draw, arguments)
+        patients += more
+    return rows[:n]
+
+
+def _drawn(patients, draw, arguments):
+    if len(patients) < FEW:
+        return _chunk(patients, draw, arguments)
+    from joblib import Parallel, delayed
+
+    chunks = [patients[start : start + CHUNK] for start in range(0, len(patients), CHUNK)]
+    processes = Parallel(n_jobs=-1, batch_size=1, idle_worker_timeout=10)
+    parts = processes(delayed(_chunk)(chunk, draw, arguments) for chunk in chunks)
+    return [row for part in parts for row in part]
+
+
+def _chunk(patients, draw, arguments):
+    with threadpool_limits(1):  # products this small are slower on several threads, and the cores are taken
+        return [row for number in patients for row in draw(number, *arguments)]

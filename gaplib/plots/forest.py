@@ -1,0 +1,139 @@
+"""One line a cell: how much lambda moves its score, and the verdict on it."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gaplib.plots import layout, style
+
+DOMAIN_MARKERS = {"medical": "o", "general": "s"}
+DIFFERENCES = {  # label, colour, marker, its size, place in the row of the cell
+    "lam_0": ("AUC(chosen) - AUC(0)", "black", "o", 4, -0.27),
+    "lam_1": ("AUC(chosen) - AUC(1)", "#E69F00", "s", 3.5, 0),
+    "one_0": ("AUC(1) - AUC(0)", "0.65", "^", 3.5, 0.27),
+}
+VERDICTS = {  # short form and colour
+    "an intermediate lambda is better": ("intermediate", "#7B3294"),
+    "closing is better": ("closing", "#00795A"),
+    "leaving it is better": ("leaving", "#A6611A"),
+    "no detectable difference": ("none", style.NEUTRAL),
+}
+
+
+def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
+    """Range of the mean AUC curve over lambda, by cell, beside what seeds alone would give.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `sweep.sensitivity`, with dataset_domain and encoder_domain.
+    note : str
+        What the caption adds.
+    """
+    layout.check_rows(table)
+    table = table.sort_values(["dataset_domain", "dataset", "encoder_domain", "encoder"]).reset_index(drop=True)
+    fig, ax = plt.subplots(figsize=(style.WIDE, 0.22 * len(table) + 1.1))
+    places = np.arange(len(table)) + 0.6 * table["dataset"].ne(table["dataset"].shift()).cumsum()
+    ax.barh(places, table["by_chance_95"], height=0.8, color="0.88", lw=0)
+    handles = []
+    for domain, marker in DOMAIN_MARKERS.items():
+        colour = style.DOMAIN[domain]
+        cells = table["encoder_domain"] == domain
+        ax.plot(table.loc[cells, "range"], places[cells], marker, color=colour, ms=5)
+        handles.append(Line2D([], [], marker=marker, ls="", color=colour, label=f"{domain} encoder"))
+    ax.set_yticks(places, table["encoder"])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, None), xlabel="sensitivity: max - min of the mean test AUC over lambda")
+    for dataset, cells in table.groupby("dataset", sort=False):
+        label = f"{dataset}\n{cells['dataset_domain'].iloc[0]} data"
+        middle = places[cells.index].mean()
+        ax.text(1.01, middle, label, transform=ax.get_yaxis_transform(), va="center", size=7)
+    handles.append(Line2D([], [], color="0.88", lw=6, label="95 % of what seeds alone give"))
+    layout.legend(fig, handles, 3)
+    layout.caption(fig, note)
+    return fig
+
+
+def verdicts(table: pd.DataFrame, note: str = "") -> Figure:
+    """Differences of AUC of every cell with their 95 % intervals, the chosen lambda and the verdict beside them.
+
+    One panel a protocol, at most three in a row, on shared axes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `sweep.contrasts`: dataset, encoder, protocol, lam, verdict, and for lam_0, lam_1 and one_0 the
+        difference and its `_low` and `_high`.
+    note : str
+        What the caption adds, such as the number of test rows.
+
+    Raises
+    ------
+    ValueError
+        If a cell has more than one row for a protocol.
+    """
+    layout.check_rows(table)
+    layout.check_once(table, "dataset", "encoder", "protocol")
+    lines = _lines(table)
+    protocols = table.groupby("protocol", sort=False)
+    fig, axes = layout.panels(len(protocols), 3, 0.23 * len(lines) + 0.5, 0.5, sharex=True, sharey=True)
+    ticks = plt.MaxNLocator({1: 6, 2: 5, 3: 3}[axes.shape[1]], steps=[1, 2, 5, 10])
+    for ax, (protocol, part) in zip(axes.flat, protocols, strict=False):
+        _forest(ax, part, lines)
+        ax.set_title(protocol)
+        ax.tick_params(labelbottom=True)  # also above a place left empty
+        ax.tick_params(axis="y", length=0)
+    axes[0, 0].xaxis.set_major_locator(ticks)
+    _name_lines(axes, lines)
+    handles = []
+    for label, colour, marker, size, _ in DIFFERENCES.values():
+        handles.append(Line2D([], [], marker=marker, ms=size, mew=0, color=colour, lw=1.1, label=label))
+    layout.legend(fig, handles, 3)
+    layout.caption(
+        fig,
+        "Differences of test AUC with 95 % intervals (paired bootstrap over whole groups of test rows); lambda chosen "
+        f"on validation data; verdicts Holm-corrected over the cells. {layout.LAMBDA} {note}",
+    )
+    return fig
+
+
+def _lines(table):
+    """From the top: the name of a dataset, (dataset, None), then a line for each of its cells, (dataset, encoder)."""
+    encoders = table["encoder"].unique()
+    lines = []
+    for dataset in table["dataset"].unique():
+        there = set(table.loc[table["dataset"] == dataset, "encoder"])
+        lines.append((dataset, None))
+        lines.extend((dataset, encoder) for encoder in encoders if encoder in there)
+    return lines
+
+
+def _name_lines(axes, lines):
+    axes[0, 0].set_yticks(range(len(lines)), [encoder or dataset for dataset, encoder in lines])
+    axes[0, 0].set_ylim(len(lines) - 0.4, -0.6)
+    for row in axes:
+        for label, (_, encoder) in zip(row[0].get_yticklabels(), lines, strict=True):
+            label.set_fontweight("normal" if encoder else "bold")
+
+
+def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:
+    """The cells of one protocol, each in its line."""
+    y = np.array([lines.index(cell) for cell in zip(part["dataset"], part["encoder"], strict=True)])
+    ax.axvline(0, color="0.7", lw=0.6, zorder=0)
+    for at in y:
+        ax.axhline(at, color="0.94", lw=0.6, zorder=-1)
+    for name, (_, colour, marker, size, offset) in DIFFERENCES.items():
+        ax.hlines(y + offset, part[f"{name}_low"], part[f"{name}_high"], colour, lw=1.1, label=name)
+        ax.plot(part[name], y + offset, marker, ms=size, mew=0, color=colour, zorder=3, label=name)
+    ax.set_xlabel("difference of test AUC")
+    ax.xaxis.set_major_formatter("{x:g}")
+    # Beside the axes, a column for lambda and one for the verdict.
+    beside = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "size": 6.5}
+    ax.annotate("lambda, better:", (1, 0), (4, 0), color=style.NEUTRAL, **beside)
+    for at, lam, verdict in zip(y, part["lam"], part["verdict"], strict=True):
+        short, colour = VERDICTS[verdict]
+        ax.annotate(f"{lam:g}", (1, at), (4, 0), color=colour, **beside)
+        ax.annotate(short, (1, at), (19, 0), color=colour, **beside)

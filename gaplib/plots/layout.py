@@ -1,0 +1,128 @@
+"""What figures share: the grid of datasets by encoders, rows of panels, legends, captions."""
+
+import textwrap
+from collections.abc import Iterable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gaplib.plots import style
+
+LAMBDA = "lambda: 0 as encoded, 1 centroids meet before renormalising."
+
+
+def grid(table: pd.DataFrame, height: float, **options) -> tuple[Figure, np.ndarray, list[tuple[Axes, pd.DataFrame]]]:
+    """Axes for datasets (rows) by encoders (columns), titled, and the rows of `table` that belong to each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns dataset and encoder.
+    height : float
+        Inches of a row.
+    **options
+        Of `plt.subplots`.
+
+    Returns
+    -------
+    (Figure, ndarray of Axes, list of (Axes, DataFrame))
+        The list leaves out the places for which there are no rows; these are blank.
+
+    Raises
+    ------
+    ValueError
+        If the table has no rows.
+    """
+    check_rows(table)
+    datasets = table["dataset"].unique()
+    encoders = table["encoder"].unique()
+    size = (style.WIDE, max(height * len(datasets) + 0.5, 2.2))  # a single row has to hold the label beside it
+    fig, axes = plt.subplots(len(datasets), len(encoders), squeeze=False, figsize=size, **options)
+    for ax, encoder in zip(axes[0], encoders, strict=True):
+        ax.set_title(encoder)
+    cells = []
+    for row, dataset in zip(axes, datasets, strict=True):
+        name_row(row[0], dataset)
+        for ax, encoder in zip(row, encoders, strict=True):
+            cell = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
+            if cell.empty:
+                ax.set_axis_off()
+            else:
+                cells.append((ax, cell))
+    return fig, axes, cells
+
+
+def name_row(ax: Axes, name: str) -> None:
+    """Write a name beside the first axes of a row, from below to above."""
+    ax.annotate(
+        name, (0, 0.5), (-38, 0), "axes fraction", "offset points", rotation=90, va="center", ha="right", size=8
+    )
+
+
+def panels(n: int, columns: int, height: float, extra: float, **options) -> tuple[Figure, np.ndarray]:
+    """n axes, at most `columns` in a row, each `height` inches high, with `extra` inches for what stands around them.
+
+    Returns
+    -------
+    (Figure, ndarray of Axes)
+        In rows; the places beyond n are blank.
+    """
+    columns = min(n, columns)
+    lines = -(-n // columns)
+    size = (style.WIDE, lines * height + extra)
+    fig, axes = plt.subplots(lines, columns, squeeze=False, figsize=size, **options)
+    for ax in axes.flat[n:]:
+        ax.set_axis_off()
+    return fig, axes
+
+
+def legend(fig: Figure, handles: list[Artist], ncols: int) -> None:
+    """A legend above the panels, at the right."""
+    fig.legend(handles=handles, loc="outside upper right", ncols=ncols)
+
+
+def legend_of_modalities(fig: Figure, extra: Iterable[Artist] = ()) -> None:
+    """A legend of the two modalities, and what else there is."""
+    handles = []
+    for name, colour in (("image", style.IMAGE), ("text", style.TEXT)):
+        handles.append(Line2D([], [], marker="o", ls="", ms=4, color=colour, label=name))
+    fig.legend(handles=[*handles, *extra], loc="outside upper right", ncols=4, handletextpad=0.2)
+
+
+def caption(fig: Figure, text: str) -> None:
+    """Write what a figure's reader must know under it, each line of the text wrapped."""
+    lines = [textwrap.fill(line, 125) for line in text.split("\n")]
+    fig.supxlabel("\n".join(lines), size=6.5, color=style.NEUTRAL, x=0.01, ha="left")
+
+
+def label_below(axes: np.ndarray, label: str) -> None:
+    """Name the x axis under the last row of axes."""
+    for ax in axes[-1]:
+        ax.set_xlabel(label)
+
+
+def by_modality(view: pd.DataFrame, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates of the images and of the texts, in the order of the pairs, (n, columns) each."""
+    view = view.sort_values("pair")
+    image = view.loc[view["modality"] == "image", columns].to_numpy()
+    text = view.loc[view["modality"] == "text", columns].to_numpy()
+    return image, text
+
+
+def check_rows(table: pd.DataFrame) -> None:
+    """Refuse a table that holds nothing to draw."""
+    if table.empty:
+        raise ValueError("nothing to draw: the table has no rows")
+
+
+def check_once(table: pd.DataFrame, *columns: str) -> None:
+    """Refuse more than one row a place in the figure: of several fusions, say, a line would jump between them."""
+    twice = table[table.duplicated(list(columns))]
+    if len(twice):
+        where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in columns)
+        raise ValueError(f"more than one row for {where}: keep one kind of run (one fusion, say)")
