@@ -112,8 +112,12 @@ def test_a_notebook_runs_without_pink_and_is_saved_without_outputs(chromium, lab
     page = chromium.new_page(viewport={"width": 1200, "height": 1000})
     page.set_default_timeout(WAIT)
     page.goto(f"{url}lab/tree/notebooks/{name}.ipynb?reset")
-    page.locator("[data-jp-item-name=restart-and-run]").first.click()
-    page.locator(".jp-Dialog button.jp-mod-warn").click()
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+    confirm = page.locator(".jp-Dialog button.jp-mod-warn")
+    while not confirm.count():  # a click before the kernel is there asks nothing
+        page.locator("[data-jp-item-name=restart-and-run]").first.click()
+        page.wait_for_timeout(3000)
+    confirm.click()
     page.wait_for_function(f"() => {{{DONE}}}")
     shown = page.locator(f'.jp-Notebook [data-mime-type="{STDERR}"]').all_inner_texts()
     assert shown == []
