@@ -113,7 +113,7 @@ def test_a_notebook_runs_without_pink_and_is_saved_without_outputs(chromium, lab
     page.set_default_timeout(WAIT)
     page.goto(f"{url}lab/tree/notebooks/{name}.ipynb?reset")
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
-    confirm = page.locator(".jp-Dialog button.jp-mod-warn")
+    confirm = page.locator(".jp-Dialog button.jp-mod-accept").last
     while not confirm.count():  # a click before the kernel is there asks nothing
         page.locator("[data-jp-item-name=restart-and-run]").first.click()
         page.wait_for_timeout(3000)
