@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
-FEW = 200  # patients that are drawn sooner than other processes have started
+FEW = 3000  # patients, some seconds for one core; starting processes costs CPU that what runs beside needs
 CHUNK = 25  # patients that a process draws at a time
 
 
