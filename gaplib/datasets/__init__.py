@@ -9,7 +9,7 @@ from gaplib.datasets import embedded, own
 from gaplib.datasets.pairs import sample, sampled_name, validate
 from gaplib.datasets.paper import brset, coco_qa, daquar, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
 from gaplib.datasets.paper.downloaded import variant
-from gaplib.datasets.phantoms import cxr, derm
+from gaplib.datasets.phantoms import cxr, derm, fundus
 from gaplib.names import pick
 
 __all__ = ["REGISTRY", "load", "stored_name"]
@@ -23,6 +23,7 @@ REGISTRY = {
     "clipart": embedded.load,
     "phantom-cxr": cxr.load,
     "phantom-derm": derm.load,
+    "phantom-fundus": fundus.load,
     "mimic-cxr": mimic_cxr.load,
     "ham10000": ham10000.load,
     "brset": brset.load,

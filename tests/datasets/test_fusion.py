@@ -28,7 +28,7 @@ def look(image):
     return np.concatenate([pixels, 5 * np.sqrt(np.concatenate(colours)), 5 * edges / (np.linalg.norm(edges) + 1e-6)])
 
 
-@pytest.mark.parametrize("name", ["phantom-cxr", "phantom-derm"])
+@pytest.mark.parametrize("name", ["phantom-cxr", "phantom-derm", "phantom-fundus"])
 def test_both_modalities_beat_each_alone(name):
     table, about = datasets.load(name)
     y = pairs.targets(table, about)
