@@ -29,7 +29,7 @@ FINDINGS = ("Macular edema", "Scar", "Nevus", "Macular degeneration", "Vascular 
             "Retinal detachment", "Myopic fundus", "Increased cup disc", "Other findings")  # fmt: skip
 DIABETIC = 0.40  # share of the patients; BRSET has about a sixth, mBRSET diabetics only
 GRADES = (0.0, 0.35, 1.2, 1.6)  # severities from which on the ICDR grade is 1, 2, 3, 4
-# Per grade of retinopathy: mean number of microaneurysms, blots, flames; chance of exudates, cotton wool, macular edema.
+# Per grade of retinopathy: mean count of microaneurysms, blots, flames; chance of exudates, cotton wool, macular edema.
 SIGNS = ((0, 0, 0, 0, 0, 0), (6, 1.5, 0, 0.1, 0, 0.02), (14, 9, 2, 0.6, 0.3, 0.25), (20, 18, 5, 0.7, 0.5, 0.4),
          (14, 12, 3, 0.6, 0.4, 0.4))  # fmt: skip
 TOLD = 0.8  # share of the findings that are there and are told of
@@ -220,13 +220,12 @@ def _history(person: dict, rng: np.random.Generator) -> dict:
     """Diseases, how long diabetes has lasted, and insulin, each as far as somebody wrote it down."""
     diseases = [name for name in ("diabetic", "hypertensive") if person[name]]
     words = ", ".join({"diabetic": "diabetes", "hypertensive": "systemic arterial hypertension"}[d] for d in diseases)
-    years = f"{person['years']} years" if person["diabetic"] and rng.random() < 0.6 else "unknown"
     asked = rng.random() < (0.5 if person["diabetic"] else 0.3)
+    known = rng.random() < 0.5
+    dated = asked and person["diabetic"] and rng.random() < 0.6
     return {
-        "Comorbidities": (words or "none") if rng.random() < 0.5 else "not recorded",
-        "Diabetes for": f"{person['years']} years"
-        if asked and person["diabetic"] and rng.random() < 0.6
-        else "unknown",
+        "Comorbidities": (words or "none") if known else "not recorded",
+        "Diabetes for": f"{person['years']} years" if dated else "unknown",
         "Insulin": ("yes" if person["insulin"] else "no") if asked else "unknown",
     }
 

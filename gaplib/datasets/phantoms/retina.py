@@ -279,16 +279,21 @@ def _lesions(layers: dict, facts: dict, rng: np.random.Generator, trunks: list) 
         places = np.array(picked).T + 0.06 * rng.standard_normal((2, n))
         layers["white"] += 0.75 * spots(*places, 0.045 * rng.lognormal(0, 0.2, n), 1.2)
     if facts["edema"]:
-        x, y = facts["fovea"]
-        layers["grey"] += 0.30 * facts["edema"] * _plate(x, y, 0.2, 0.18, 0.6)
-        n = rng.integers(10, 30)
-        places = _ring(rng, n, x, y, 0.15, 0.04)
-        layers["yellow"] += 1.0 * spots(*places, 0.017 * rng.lognormal(0, 0.3, n), 2.6)
+        _edema(layers, facts, rng)
     if facts["boat"]:
         x, y = rng.uniform(-0.4, 0.1), rng.uniform(0.15, 0.45)
         layers["blood"] += 2.6 * _plate(x, y, 0.22, 0.13, 0.2) * np.clip((Y - y) * 30 + 1, 0, 1)
     if n := facts["laser"]:
         _laser(layers, rng, n)
+
+
+def _edema(layers: dict, facts: dict, rng: np.random.Generator) -> None:
+    """A swollen, greyish macula in a ring of exudates."""
+    x, y = facts["fovea"]
+    layers["grey"] += 0.30 * facts["edema"] * _plate(x, y, 0.2, 0.18, 0.6)
+    n = rng.integers(10, 30)
+    places = _ring(rng, n, x, y, 0.15, 0.04)
+    layers["yellow"] += 1.0 * spots(*places, 0.017 * rng.lognormal(0, 0.3, n), 2.6)
 
 
 def _flames(layers: dict, facts: dict, rng: np.random.Generator, trunks: list) -> None:
