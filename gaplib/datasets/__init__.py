@@ -21,6 +21,7 @@ def __dir__():  # what tab completion shows
 
 REGISTRY = {
     "clipart": embedded.load,
+    "emoji": embedded.load_emoji,
     "phantom-cxr": cxr.load,
     "phantom-derm": derm.load,
     "phantom-fundus": fundus.load,

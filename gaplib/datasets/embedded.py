@@ -1,4 +1,4 @@
-"""OpenClipart drawings with their human-written titles and keywords; the label is the subject category."""
+"""Drawings that ship with the repository: OpenClipart with titles and keywords, and emoji with theirs."""
 
 import pandas as pd
 
@@ -22,5 +22,26 @@ def load():
         labels=tuple(sorted(pairs["label"].unique())),
         licence="public domain (CC0)",
         citation="Open Clip Art Library, release 0.18",
+    )
+    return Dataset(pairs, about)
+
+
+def load_emoji():
+    """The committed emoji: several sets' versions of each, with keywords that never name its Unicode group.
+
+    Returns
+    -------
+    pairs.Dataset
+        64 x 64 RGB images as bytes; multiclass, the label is the Unicode group. All versions of an emoji, and its kin
+        in other colours, sexes or directions, have one `group`; `source` and `licence` say whose drawing it is.
+    """
+    pairs = pd.read_parquet(paths.PAIRS / "emoji.parquet")
+    about = About(
+        name="emoji",
+        domain="natural",
+        task="multiclass",
+        labels=tuple(sorted(pairs["label"].unique())),
+        licence=", ".join(sorted(pairs["licence"].unique())) + " (by drawing: column `licence`)",
+        citation="Noto Emoji, Twemoji, Fluent Emoji, EmojiTwo, FxEmojis, as packaged by Iconify; Unicode CLDR keywords",
     )
     return Dataset(pairs, about)
