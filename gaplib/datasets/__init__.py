@@ -5,7 +5,7 @@ A new dataset is one module with a `load` that returns a `pairs.Dataset`, and on
 
 import inspect
 
-from gaplib.datasets import embedded, own
+from gaplib.datasets import embedded, own, scenes
 from gaplib.datasets.pairs import sample, sampled_name, validate
 from gaplib.datasets.paper import brset, coco_qa, daquar, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
 from gaplib.datasets.paper.downloaded import variant
@@ -22,6 +22,7 @@ def __dir__():  # what tab completion shows
 REGISTRY = {
     "clipart": embedded.load,
     "emoji": embedded.load_emoji,
+    "clipart-qa": scenes.load,
     "phantom-cxr": cxr.load,
     "phantom-derm": derm.load,
     "phantom-fundus": fundus.load,

@@ -30,7 +30,7 @@ def look(image):
 
 @pytest.mark.parametrize(
     ("name", "weight"),  # of the picture's features against those of the words
-    [("phantom-cxr", 0.3), ("phantom-derm", 0.3), ("phantom-fundus", 0.3), ("emoji", 0.03)],
+    [("phantom-cxr", 0.3), ("phantom-derm", 0.3), ("phantom-fundus", 0.3), ("emoji", 0.03), ("clipart-qa", 0.1)],
 )
 def test_both_modalities_beat_each_alone(name, weight):
     table, about = datasets.load(name)
