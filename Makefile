@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: figures lessons book lab test lint bench data encoders gallery clean help
+.PHONY: figures lessons book lab test lint bench data broad encoders gallery clean help
 .SECONDARY:
 .DEFAULT_GOAL = help
 
@@ -37,7 +37,7 @@ NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false",
 # The notebooks, in order. Each executed notebook is its own stamp; % is the study.
 RUN = @$(PY) -m gaplib.study $*
 BASE = $(addprefix gaplib/,names.py paths.py rows.py)
-ENCODED = $(BASE) $(shell find gaplib/datasets gaplib/encoders gaplib/features -name '*.py') data/pairs/clipart.parquet \
+ENCODED = $(BASE) $(shell find gaplib/datasets gaplib/encoders gaplib/features -name '*.py') $(wildcard data/pairs/*.parquet) \
 	requirements.lock $(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
 MEASURED = $(BASE) $(wildcard gaplib/cone.py gaplib/isotropy.py gaplib/gap.py gaplib/overlap.py gaplib/modulate.py gaplib/lambdas.py)
 SWEPT = $(wildcard gaplib/sweep/*.py)
@@ -112,6 +112,14 @@ encoders: $(TRAINED) ## train the mini encoders anew (replaces data/encoders)
 .PHONY: $(TRAINED)
 $(TRAINED): train-%: .venv/stamp
 	$(PY) data/encoders/train.py $*
+
+# Broad training pairs: 26 icon sets, fetched by npm in pinned versions and rendered; too large to commit.
+BROAD = data/downloads/icons/broad.parquet
+RESVG = resvg-py==0.5.0
+broad: $(BROAD) ## fetch and render the broad training pairs (npm; a few minutes), into data/downloads/icons
+$(BROAD): data/pairs/iconify.py data/pairs/build.py data/pairs/clipart.parquet data/pairs/emoji.parquet | .venv/stamp
+	@$(PY) -m uv pip install --quiet --python $(PY) --target data/downloads/vendor --no-deps $(RESVG)
+	PYTHONPATH=data/downloads/vendor $(PY) data/pairs/iconify.py broad
 
 gallery: figures ## the README's pictures, from the study's figures
 	$(PY) -m gaplib.plots.style figures/$(STUDY) docs/images umap-by-lambda.gif auc-by-lambda.png

@@ -65,9 +65,11 @@ NAMES_A_GROUP = re.compile(
     r"smiley|emotion|emoji|person|people|human|^bod(y|ies)$|animal|natur|food|drink|^(eat|meal)|travel|^places?$|"
     r"activit|^objects?$|symbol|^signs?$|^flags?$|^(m[ae]n|wom[ae]n|boys?|girls?)$"
 )
-ROWS, KEYWORDS, SIDE = 3200, 4, 64  # of emoji.parquet; keywords a text has at most; pixels
+ROWS = 3200  # of emoji.parquet, about
+KEYWORDS = 4  # that a text has at most
+SIDE = 64  # pixels of a picture
 TWINS = re.compile(
-    r"-(rounded|sharp|outline-rounded|outline-sharp|bold|thin|light|duotone|off)$|skin-tone|-tone\d|alpha-"
+    r"-(rounded|sharp|outline-rounded|outline-sharp|bold|thin|light|duotone|off|24px)$|skin-tone|-tone\d|alpha-"
 )
 COLOURS = {
     "red": "#d62728", "blue": "#1f5fd0", "green": "#2a9134", "yellow": "#f2c500", "orange": "#f57c00",
@@ -272,7 +274,8 @@ def _evaluated(name: str) -> pd.Series:
 def _rows(name: str, emoji: Emoji) -> Iterator[tuple]:
     """Pictures of one set with their texts; of an emoji set, only emoji whose family is not evaluated."""
     found = icon_set(name)
-    icons, licence = found["icons"], found["info"]["license"]["spdx"]
+    icons = found["icons"]
+    licence = found["info"]["license"]["spdx"]
     held = set(pd.read_parquet(paths.PAIRS / "emoji.parquet", columns=["group"])["group"])
     about = _keywords(found)
     for number, icon in enumerate(sorted(icons["icons"])):

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SIZE, FINE = 96, 4  # pixels of a picture; how many times finer lines are drawn
+SIZE = 96  # pixels of a picture
+FINE = 4  # how many times finer lines are drawn
 STAINS = ("blood", "melanin", "shade", "grey", "yellow", "white", "gleam")
 # Absorption of red, green and blue by blood, melanin and shade.
 ABSORPTION = np.array([[0.42, 0.62, 0.75], [1.50, 0.95, 0.90], [1.30, 1.00, 0.90]], np.float32)
@@ -120,7 +121,8 @@ def _macula(layers: dict, facts: dict, rng: np.random.Generator) -> None:
 def _disc(layers: dict, facts: dict, rng: np.random.Generator) -> None:
     """The optic disc with its cup, and the crescent of a myopic eye."""
     x, y = facts["disc"]
-    wide, high = facts["disc_size"] * 0.93, facts["disc_size"] * 1.04
+    wide = facts["disc_size"] * 0.93
+    high = facts["disc_size"] * 1.04
     if facts["myopic"]:
         layers["white"] += 0.8 * _plate(x - 0.35 * wide, y, 1.35 * wide, 1.25 * high, 0.25)
     for stain in ("melanin", "shade"):
@@ -225,7 +227,8 @@ def _twigs(facts: dict, rng: np.random.Generator, path: list, wide: float) -> li
     """Branches of a trunk as (points, width): outwards into the periphery, and thinner ones towards the macula."""
     twigs = []
     for at in rng.choice(np.arange(2, 15), 5, replace=False).tolist():
-        (x0, y0), (x1, y1) = path[at], path[at + 1]
+        x0, y0 = path[at]
+        x1, y1 = path[at + 1]
         along = math.atan2(y1 - y0, x1 - x0)
         turn = rng.choice((-1, 1)) * rng.uniform(0.5, 0.9)
         twig = _walk(rng, x0, y0, along + turn, 9, 0.16 * facts["tortuous"], 0.06)
@@ -281,7 +284,8 @@ def _lesions(layers: dict, facts: dict, rng: np.random.Generator, trunks: list) 
     if facts["edema"]:
         _edema(layers, facts, rng)
     if facts["boat"]:
-        x, y = rng.uniform(-0.4, 0.1), rng.uniform(0.15, 0.45)
+        x = rng.uniform(-0.4, 0.1)
+        y = rng.uniform(0.15, 0.45)
         layers["blood"] += 2.6 * _plate(x, y, 0.22, 0.13, 0.2) * np.clip((Y - y) * 30 + 1, 0, 1)
     if n := facts["laser"]:
         _laser(layers, rng, n)
@@ -307,7 +311,8 @@ def _flames(layers: dict, facts: dict, rng: np.random.Generator, trunks: list) -
     paths += [sector] * (45 if facts["occluded"] else 0)
     for path in paths:
         at = int(rng.integers(1, 13))
-        (x0, y0), (x1, y1) = path[at], path[at + 1]
+        x0, y0 = path[at]
+        x1, y1 = path[at + 1]
         spread = 0.10 if facts["occluded"] else 0.05
         x, y = (x0, y0) + spread * rng.standard_normal(2)
         heading = math.atan2(y1 - y0, x1 - x0) + 0.25 * rng.standard_normal()
