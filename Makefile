@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: figures lessons book lab check test format lint bench data encoders gallery clean help
+.PHONY: figures lessons book lab check test format lint bench data broad encoders gallery clean help
 .SECONDARY:
 .DEFAULT_GOAL = help
 
@@ -142,6 +142,14 @@ encoders: $(TRAINED) ## train the mini encoders anew (replaces data/encoders)
 .PHONY: $(TRAINED)
 $(TRAINED): train-%: .venv/stamp
 	$(PY) data/encoders/train.py $*
+
+# Broad training pairs: 26 icon sets, fetched by npm in pinned versions and rendered; too large to commit.
+BROAD = data/downloads/icons/broad.parquet
+RESVG = resvg-py==0.5.0
+broad: $(BROAD) ## fetch and render the broad training pairs (npm; a few minutes), into data/downloads/icons
+$(BROAD): data/pairs/iconify.py data/pairs/build.py data/pairs/clipart.parquet data/pairs/emoji.parquet | .venv/stamp
+	@$(PY) -m uv pip install --quiet --python $(PY) --target data/downloads/vendor --no-deps $(RESVG)
+	PYTHONPATH=data/downloads/vendor $(PY) data/pairs/iconify.py broad
 
 gallery: figures ## the pictures of README.md and figures/README.md, small copies of the study's figures
 	$(PY) -m gaplib.plots.style $(DRAWN) figures/gallery $(FIGURES)

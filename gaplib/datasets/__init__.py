@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gaplib.datasets import own
-from gaplib.datasets.embedded import clipart
+from gaplib.datasets.embedded import clipart, emoji
 from gaplib.datasets.pairs import Dataset, sample, sampled_name, validate
 from gaplib.datasets.paper.brset import brset
 from gaplib.datasets.paper.coco_qa import coco_qa
@@ -21,6 +21,8 @@ from gaplib.datasets.paper.mimic_cxr import mimic_cxr
 from gaplib.datasets.paper.recipes5k import recipes5k
 from gaplib.datasets.phantoms.cxr import phantom_cxr
 from gaplib.datasets.phantoms.derm import phantom_derm
+from gaplib.datasets.phantoms.fundus import phantom_fundus
+from gaplib.datasets.scenes import clipart_qa
 from gaplib.datasets.shown import shown
 from gaplib.names import pick, plain
 
@@ -28,8 +30,11 @@ __all__ = ["REGISTRY", "identity", "load", "stored_name"]
 
 REGISTRY = {
     "clipart": clipart,
+    "emoji": emoji,
+    "clipart-qa": clipart_qa,
     "phantom-cxr": phantom_cxr,
     "phantom-derm": phantom_derm,
+    "phantom-fundus": phantom_fundus,
     "mimic-cxr": mimic_cxr,
     "ham10000": ham10000,
     "brset": brset,
@@ -39,7 +44,7 @@ REGISTRY = {
     "fakeddit": fakeddit,
     "recipes5k": recipes5k,
 }
-GENERATED = ("phantom-cxr", "phantom-derm")
+GENERATED = ("phantom-cxr", "phantom-derm", "phantom-fundus")
 OWN = {"csv": own.from_csv, "disk": own.from_disk}
 CHOICES = {"text": ("clean", "published"), "split": ("group", "published")}  # the first is the default
 OFFERED = {"ham10000": ("text", "split"), "brset": ("split",), "mbrset": ("split",), "daquar": ("text",)}

@@ -1,4 +1,4 @@
-"""OpenClipart drawings with their human-written titles and keywords; the label is the subject category."""
+"""Drawings that ship with the repository: OpenClipart with titles and keywords, and emoji with theirs."""
 
 import pandas as pd
 
@@ -14,11 +14,7 @@ def clipart() -> Dataset:
     pairs.Dataset
         64 x 64 RGB images as bytes; multiclass.
     """
-    if not paths.CHECKOUT:
-        raise FileNotFoundError(
-            "the embedded pairs come with a clone of the repository (data/pairs), not with the installed package"
-        )
-    pairs = pd.read_parquet(paths.PAIRS / "clipart.parquet")
+    pairs = _committed("clipart")
     about = About(
         name="clipart",
         domain="natural",
@@ -28,3 +24,32 @@ def clipart() -> Dataset:
         citation="Open Clip Art Library, release 0.18",
     )
     return Dataset(pairs, about)
+
+
+def emoji() -> Dataset:
+    """The committed emoji: several sets' versions of each, with keywords that never name its Unicode group.
+
+    Returns
+    -------
+    pairs.Dataset
+        64 x 64 RGB images as bytes; multiclass, the label is the Unicode group. All versions of an emoji, and its kin
+        in other colours, sexes or directions, have one `group`; `source` and `licence` say whose drawing it is.
+    """
+    pairs = _committed("emoji")
+    about = About(
+        name="emoji",
+        domain="natural",
+        task="multiclass",
+        labels=tuple(sorted(pairs["label"].unique())),
+        licence=", ".join(sorted(pairs["licence"].unique())) + " (by drawing: column `licence`)",
+        citation="Noto Emoji, Twemoji, Fluent Emoji, EmojiTwo, FxEmojis, as packaged by Iconify; Unicode CLDR keywords",
+    )
+    return Dataset(pairs, about)
+
+
+def _committed(name):
+    if not paths.CHECKOUT:
+        raise FileNotFoundError(
+            "the embedded pairs come with a clone of the repository (data/pairs), not with the installed package"
+        )
+    return pd.read_parquet(paths.PAIRS / f"{name}.parquet")

@@ -1,4 +1,4 @@
-"""Fusion adds on the phantoms: some facts show only in the picture, some stand only in the text.
+"""Fusion adds: some facts show only in the picture, some stand only in the text.
 
 Shown on plain representations (words; colours, edges and pixels), so that it holds for the data whatever the encoder.
 """
@@ -28,15 +28,18 @@ def look(image):
     return np.concatenate([pixels, 5 * np.sqrt(np.concatenate(colours)), 5 * edges / (np.linalg.norm(edges) + 1e-6)])
 
 
-@pytest.mark.parametrize("name", ["phantom-cxr", "phantom-derm"])
-def test_both_modalities_beat_each_alone(name):
+@pytest.mark.parametrize(
+    ("name", "weight"),  # of the picture's features against those of the words
+    [("phantom-cxr", 0.3), ("phantom-derm", 0.3), ("phantom-fundus", 0.3), ("emoji", 0.03), ("clipart-qa", 0.1)],
+)
+def test_both_modalities_beat_each_alone(name, weight):
     table, about = datasets.load(name)
     y = pairs.targets(table, about)
     y = y if about.task == "multilabel" else np.eye(len(about.labels))[y]
     train, test = ((table["split"] == split).to_numpy() for split in ("train", "test"))
     looks = np.array([look(image) for image in table["image"]])
     parts = PCA(150, random_state=0).fit(looks[train]).transform(looks)
-    image = csr_array(0.3 * parts / parts[train].std(0))
+    image = csr_array(weight * parts / parts[train].std(0))
     text = TfidfVectorizer(min_df=2, ngram_range=(1, 2)).fit(table["text"][train]).transform(table["text"])
     auc = []
     for x in (image, text, hstack([image, text]).tocsr()):
