@@ -61,7 +61,7 @@ print(len(s.table) > 0)
     [
         (
             "from gaplib import datasets; datasets.load('clipart')",
-            "the embedded pairs come with a clone of the repository",
+            "the embedded pairs come with a checkout",
         ),
         ("from gaplib import encoders; encoders.load('clip')", 'pip install "gaplib[encoders]"'),
         ("from gaplib import datasets; datasets.load('disk:folder')", 'pip install "gaplib[encoders]"'),
@@ -77,7 +77,7 @@ def test_what_the_core_lacks_is_named_in_one_message(run, code, says):
 
 def test_mini_encoders_are_not_in_the_package(run):
     done = run("from gaplib import encoders; encoders.load('mini-clip')", extras=True)
-    assert "the mini encoders lie in a clone of the repository" in done.stderr.strip().splitlines()[-1]
+    assert "the mini encoders come with a checkout" in done.stderr.strip().splitlines()[-1]
 
 
 def test_what_is_made_lies_in_the_folder_of_the_user(run):

@@ -50,6 +50,6 @@ def emoji() -> Dataset:
 def _committed(name):
     if not paths.CHECKOUT:
         raise FileNotFoundError(
-            "the embedded pairs come with a clone of the repository (data/pairs), not with the installed package"
+            "the embedded pairs come with a checkout of the repository (data/pairs), not with the package"
         )
     return pd.read_parquet(paths.PAIRS / f"{name}.parquet")
