@@ -69,6 +69,7 @@ def start(dataset, encoder, output, before=None, **options):
 
     def run():
         sys.stdout = output.open("w", buffering=1)
+        torch.set_num_threads(1)  # OpenMP's threads do not survive a fork, and waiting for them has no end
         try:
             if before:
                 before()
