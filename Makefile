@@ -152,7 +152,7 @@ $(BROAD): data/pairs/iconify.py data/pairs/build.py data/pairs/clipart.parquet d
 	PYTHONPATH=data/downloads/vendor $(PY) data/pairs/iconify.py broad
 
 gallery: figures ## the pictures of README.md and figures/README.md, small copies of the study's figures
-	$(PY) -m gaplib.plots.style $(DRAWN) figures/gallery $(FIGURES)
+	$(PY) -m gaplib.plots $(DRAWN) figures/gallery $(FIGURES)
 
 clean: ## remove everything made: build, figures, features, results (not .venv)
 	rm -rf $(addprefix $(MADE),build data/features data/results) $(filter-out %/gallery/,$(wildcard $(MADE)figures/*/))

@@ -71,25 +71,3 @@ def save(fig: Figure, name: str, folder: str | Path) -> Path:
     fig.savefig(folder / f"{name}.pdf", dpi=300, metadata={"CreationDate": dt.datetime(2026, 1, 1)})
     plt.close(fig)
     return folder / f"{name}.png"
-
-
-def main() -> None:
-    """Copy figures, still ones scaled to a web page's width: `python -m gaplib.plots.style FROM TO NAME ...`."""
-    import shutil
-    import sys
-
-    from PIL import Image
-
-    source, target, *names = sys.argv[1:]
-    Path(target).mkdir(parents=True, exist_ok=True)
-    for name in names:
-        if name.endswith(".gif"):
-            shutil.copy(Path(source) / name, target)
-            continue
-        with Image.open(Path(source) / name) as figure:
-            figure.thumbnail((1400, 2000))
-            figure.convert("RGB").quantize(256).save(Path(target) / name, optimize=True)
-
-
-if __name__ == "__main__":
-    main()
