@@ -156,6 +156,8 @@ def _named(labels, chosen):
 def _check_columns(features):
     about = features.about
     where = f"dataset {about.name!r}"
+    if about.task is None:
+        raise ValueError(f"{where} has no labels, and a sweep learns labels; cone, gap and modulate need none")
     pick(["binary", "multiclass", "multilabel"], about.task, f"task of {where}:")
     wanted = label_columns(about)
     missing = [column for column in wanted if column not in features.pairs]

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made import sphere
 from sklearn.metrics import roc_auc_score
 
-from gaplib import sweep
+from gaplib import features, sweep
 from gaplib.sweep import checks, probe
 
 
@@ -237,3 +238,11 @@ def test_a_row_at_the_origin_is_refused(make_features, protocol):
 def test_a_training_of_ones_own_is_used(make_features):
     result = sweep.sweep(make_features("binary"), [0, 1], [1], training=sweep.Training(epochs=2))
     assert result.probes.epochs.max() == 1
+
+
+def test_features_without_labels_are_refused_in_words():
+    rng = np.random.default_rng(0)
+    image = sphere(rng, 40, 8, np.ones(8))
+    text = sphere(rng, 40, 8, np.ones(8))
+    with pytest.raises(ValueError, match="dataset 'arrays' has no labels, and a sweep learns labels"):
+        sweep.sweep(features.from_arrays(image, text), [0, 1], [1])
