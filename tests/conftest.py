@@ -50,6 +50,7 @@ def make_features():
     return make
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items):
     """With several workers, what looks at the same executed notebooks stays in one of them."""
     for item in items:
