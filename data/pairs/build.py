@@ -28,7 +28,7 @@ from gaplib.datasets.pairs import split_by_group
 SIDE, MARGIN, MOST_FLAGS, SAME_TEXT, MOST_TAGS = 64, 2, 400, 6, 12  # SAME_TEXT: rows that may share a text
 ICONS = ("openmoji", "lucide-static", "tabler-icons", "mdi-svg")
 ROW = ["image", "title", "tags", "source", "label", "collection"]
-Image.MAX_IMAGE_PIXELS = 30_000_000  # from twice as many on, a picture is a decompression bomb, and skipped
+LARGEST = 30_000_000  # pixels; from twice as many on, a picture is a decompression bomb, and skipped
 
 FOLDERS = {  # label: its folders of the collection; the first match wins
     "flags": "SIGN/flags/",
@@ -113,6 +113,7 @@ def fit(picture):
 
 def read_openclipart(root):
     """Rows of the OpenClipart packages; symbolic links are further folders of what they point to."""
+    Image.MAX_IMAGE_PIXELS = LARGEST
     found = {}
     for path in sorted((root / "svg").rglob("*.svg"), key=lambda p: (p.is_symlink(), p)):
         name, svg = path.relative_to(root / "svg").as_posix()[:-4], path.read_text(errors="replace")
