@@ -17,6 +17,7 @@ from scipy import ndimage
 from gaplib import paths
 from gaplib.datasets.images import open_image
 from gaplib.datasets.pairs import About, Dataset, split_by_group
+from gaplib.datasets.phantoms.cores import first_rows
 
 SIZE = 96
 THINGS = {"bus": "bus", "cow": "cow", "guitar": "guitar", "tree": "deciduous tree"}  # answer: group in `emoji`
@@ -81,12 +82,7 @@ def clipart_qa(n: int = 4000, seed: int = 0) -> Dataset:
     """
     if n < 1 or seed < 0:
         raise ValueError(f"clipart-qa: n must be positive and seed not negative, got n={n}, seed={seed}")
-    rows = []
-    number = 0
-    while len(rows) < n:
-        rows += _scene(seed, number)
-        number += 1
-    pairs = pd.DataFrame(rows[:n], columns=["image", "text", "group", "label"])
+    pairs = pd.DataFrame(first_rows(n, _scene, seed), columns=["image", "text", "group", "label"])
     pairs.insert(2, "split", split_by_group(pairs["group"], seed=seed))
     about = About(
         name="clipart-qa",
@@ -99,7 +95,7 @@ def clipart_qa(n: int = 4000, seed: int = 0) -> Dataset:
     return Dataset(pairs, about)
 
 
-def _scene(seed: int, number: int) -> Iterator[tuple]:
+def _scene(number: int, seed: int) -> Iterator[tuple]:
     """Rows of one scene: the same picture with each of its questions."""
     rng = np.random.default_rng([seed, number])
     facts = {

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gaplib.datasets.pairs import About, Dataset, split_by_group
+from gaplib.datasets.phantoms.cores import first_rows
 from gaplib.datasets.phantoms.retina import draw
 
 LABELS = ("no retinopathy", "retinopathy")
@@ -69,17 +70,12 @@ def phantom_fundus(n: int = 4000, seed: int = 0) -> Dataset:
     """
     if n < 1 or seed < 0:
         raise ValueError(f"phantom-fundus: n must be positive and seed not negative, got n={n}, seed={seed}")
-    rows = []
-    number = 0
-    while len(rows) < n:
-        rows += _patient(seed, number)
-        number += 1
-    pairs = pd.DataFrame(rows[:n], columns=["image", "text", "group", "label"])
+    pairs = pd.DataFrame(first_rows(n, _patient, seed), columns=["image", "text", "group", "label"])
     pairs.insert(2, "split", split_by_group(pairs["group"], seed=seed))
     return Dataset(pairs, ABOUT)
 
 
-def _patient(seed: int, number: int) -> list:
+def _patient(number: int, seed: int) -> list:
     """All rows of one patient: right eye, left eye, now and then one of them again."""
     rng = np.random.default_rng([seed, number])
     person = _person(rng)
