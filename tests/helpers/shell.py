@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ |= {"MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
+QUIET = {"MPLBACKEND": "agg", "TQDM_DISABLE": "1"}  # for the process that runs the notebooks, and no other
 
 
 def run(shell, notebook, parameters):
@@ -26,6 +26,7 @@ def run(shell, notebook, parameters):
 
 
 def main(studies, notebooks):
+    os.environ |= QUIET
     from IPython.core.interactiveshell import InteractiveShell
 
     for parameters in studies:
