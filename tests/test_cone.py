@@ -111,6 +111,7 @@ def test_random_relu_layers_follow_their_theory(bias):
             assert np.mean([(curve[layer] * 1023 + 1) / 1024 for curve in runs]) == pytest.approx(value, abs=0.025)
 
 
+@pytest.mark.slow
 def test_untrained_architectures_make_the_published_cones():
     # One unseeded published run: image tower .9366, text tower .4112, ResNet-18 .99928 (method.md, section 6).
     import open_clip

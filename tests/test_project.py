@@ -53,6 +53,7 @@ def through_lambda():
     return image, text, project.umap_by_lambda(image, text, lams), np.stack(apart)
 
 
+@pytest.mark.slow
 def test_umap_through_lambda_shows_movement_and_not_refitting(through_lambda):
     image, text, (lams, at), apart = through_lambda
     assert lams == [0.0, 0.5, 1.0] and at.shape == apart.shape == (3, 2, 80, 2)

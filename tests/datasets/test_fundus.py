@@ -18,6 +18,7 @@ def table():
     return datasets.load("phantom-fundus").pairs
 
 
+@pytest.mark.slow
 def test_as_many_retinopathies_as_in_a_screening(table):
     assert len(table) == 4000
     share = (table["label"] == "retinopathy").groupby(table["split"]).mean()
@@ -30,6 +31,7 @@ def test_both_eyes_of_a_patient_are_in_one_split(table):
     assert (table.groupby("group")["split"].nunique() == 1).all()
 
 
+@pytest.mark.slow
 def test_texts_tell_what_brset_tells_and_never_the_grade(table):
     facts = re.findall(r"([A-Z][\w ]*): ", table["text"][0])
     findings = [name.replace("_", " ").capitalize() for name in brset.FINDINGS]

@@ -28,6 +28,7 @@ def look(image):
     return np.concatenate([pixels, 5 * np.sqrt(np.concatenate(colours)), 5 * edges / (np.linalg.norm(edges) + 1e-6)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "weight"),  # of the picture's features against those of the words
     [("phantom-cxr", 0.3), ("phantom-derm", 0.3), ("phantom-fundus", 0.3), ("emoji", 0.03), ("clipart-qa", 0.1)],

@@ -32,6 +32,7 @@ def dataset(request):
     return load(request.param)
 
 
+@pytest.mark.slow
 def test_embedded_datasets_are_as_promised(dataset):
     table, about = dataset
     assert len(table) >= (2500 if about.name == "clipart" else 4000)
@@ -44,6 +45,7 @@ def test_embedded_datasets_are_as_promised(dataset):
         assert (counts > 0).all(), (split, counts)
 
 
+@pytest.mark.slow
 def test_no_group_image_or_pair_is_in_two_splits(dataset):
     table, _ = dataset
     for columns in (["group"], ["image"], ["image", "text"]):
@@ -68,6 +70,7 @@ def test_reports_tell_of_findings_only_as_reliably_as_reports_do():
     assert table["text"].str.contains(r"\b(?:may|possible|possibly|likely|cannot)\b", case=False).mean() > 0.1
 
 
+@pytest.mark.slow
 def test_training_pairs_are_disjoint_from_every_evaluation_set():
     from train import training_pairs
 

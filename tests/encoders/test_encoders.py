@@ -269,6 +269,7 @@ def test_card_and_curve(encoder):
     assert curve["recall_at_10"].iloc[-1] >= (0.5 if encoders.REGISTRY[encoder.name].domain == "medical" else 0.2)
 
 
+@pytest.mark.slow
 def test_held_out_recall_is_what_the_curve_says(encoder):
     from train import CANDIDATES, RECIPES
 

@@ -387,6 +387,7 @@ def ask(made, tmp_path):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_what_the_hub_may_answer(ask):
     gated, outside, wrong, private, revision, pickled, unknown, member, fetched = ask(
         ("medsiglip", ""),

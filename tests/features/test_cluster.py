@@ -32,6 +32,7 @@ def cmdline(process):
         return []
 
 
+@pytest.mark.slow
 def test_two_workers_one_of_them_killed_equal_the_local_run(root, monkeypatch):
     monkeypatch.setattr(store, "BLOCK", 50)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "")  # Ray's own processes must start within its time

@@ -54,6 +54,7 @@ def compare(features, lams, seeds, training=PUBLISHED, **head):
     return result, scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
 def test_mean_over_seeds_is_that_of_the_published_protocol(larger, task):
     """Batch orders differ, so each seed does too, a little."""

@@ -62,6 +62,7 @@ def test_holm_is_the_step_down_adjustment():
     np.testing.assert_allclose(verdicts.holm(p), [0.004, 0.2, 0.06, 0.036])
 
 
+@pytest.mark.slow
 def test_where_lambda_cannot_matter_hardly_any_cell_gets_a_verdict():
     # Twenty studies of twelve cells: three scores of one quality that differ by noise alone.
     told = cells = wrong = 0
@@ -73,6 +74,7 @@ def test_where_lambda_cannot_matter_hardly_any_cell_gets_a_verdict():
     assert told / cells <= 0.05 and wrong / 20 <= 0.15  # without Holm's adjustment a third of the studies are wrong
 
 
+@pytest.mark.slow
 def test_an_intermediate_lambda_that_wins_by_three_hundredths_is_found():
     found, margins = 0, []
     for study in range(2):
