@@ -18,7 +18,7 @@ from gaplib import features, paths, study, sweep
 REPO = paths.REPO
 AT_ONCE = 1  # tuple-to-tuple assignments of unlike things; 125 once
 TOO_LONG = 1  # functions of more than 25 lines; 18 once
-LINES = 9622  # of gaplib, docstrings included, phantoms apart: may only fall; the aim is 5,500
+LINES = 9618  # of gaplib, docstrings included, phantoms apart: may only fall; the aim is 5,500
 
 
 def tracked():
