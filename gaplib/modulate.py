@@ -151,24 +151,26 @@ def _moved(x, name, by=0.0, scale=1.0):
     start = 0
     for block in rows.blocks(x, name):
         moved = np.asarray(scale, kind) * block + np.asarray(by, kind)
-        norms = np.linalg.norm(moved, axis=1)
-        _refuse_origin(norms, name, start)
+        norms = _off_origin(np.linalg.norm(moved, axis=1), name, start)
         out[start : start + len(block)] = moved / norms[:, None]
         start += len(block)
     return out
 
 
-def _refuse_origin(norms, name, first):
-    nearest = int(norms.argmin())
-    if norms[nearest] < ORIGIN:
-        raise ValueError(f"{name}: row {first + nearest} is moved to the origin and has no direction there")
+def _off_origin(norms, name, first):
+    """Norms of moved rows, at one lambda or at many; the first row has the number `first`."""
+    row = np.unravel_index(norms.argmin(), norms.shape)[0]
+    if norms[row].min() < ORIGIN:
+        raise ValueError(f"{name}: row {first + row} is moved to the origin and has no direction there")
+    return norms
 
 
 class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """The lambda shift as a scikit-learn transformer on columns [image | text | anything else].
 
     `fit` takes the gap vector from the rows it is given and `transform` moves any rows along it, so in a pipeline under
-    cross-validation lambda can be chosen without a held-out row ever touching the gap.
+    cross-validation lambda can be chosen without a held-out row ever touching the gap. An embedding that is not of unit
+    norm is normalised, with a warning: most often the columns are not where `n_dims` says.
 
     Parameters
     ----------
@@ -182,12 +184,6 @@ class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     gap_ : ndarray of shape (n_dims,)
         mean(image) - mean(text) of the rows fitted on.
-
-    Raises
-    ------
-    ValueError
-        If lam is not a finite number, there are too few columns, or an embedding is zero. An embedding that is not of
-        unit norm is normalised, with a warning: most often the columns are not where `n_dims` says.
 
     Examples
     --------
@@ -226,14 +222,16 @@ class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 def _normalised(x, name):
-    off = np.abs(np.linalg.norm(x, axis=1) - 1)
-    if off.max() > rows.NORM:
+    unit = rows.normalise(x, name)
+    norms = np.linalg.norm(x, axis=1)
+    worst = int(np.abs(norms - 1).argmax())
+    if abs(norms[worst] - 1) > rows.NORM:
         warnings.warn(
-            f"LambdaShift: {name} row {off.argmax()} is not of unit norm (off by {off.max():.4g}); normalised. "
+            f"LambdaShift: {name} row {worst} has norm {norms[worst]:.4g}, not 1; normalised. "
             "Are the columns [image | text | anything else], and is n_dims the width of one embedding?",
             stacklevel=3,
         )
-    return rows.normalise(x, name)
+    return unit
 
 
 def by_lambda(
@@ -292,8 +290,8 @@ def _sums(image, text, half, gap):
     for x, y in zip(rows.blocks(image, "image"), rows.blocks(text, "text"), strict=True):
         x = x.astype(float)
         y = y.astype(float)
-        x_factors = 1 / _norms(x, -half, gap, "image", start)
-        y_factors = 1 / _norms(y, half, gap, "text", start)
+        x_factors = 1 / _off_origin(shifted_norms(x, -half, gap), "image", start)
+        y_factors = 1 / _off_origin(shifted_norms(y, half, gap), "text", start)
         image_sum += x_factors.T @ x - np.outer(half * x_factors.sum(0), gap)
         text_sum += y_factors.T @ y + np.outer(half * y_factors.sum(0), gap)
         paired = np.einsum("ij,ij->i", x, y)[:, None]
@@ -301,12 +299,6 @@ def _sums(image, text, half, gap):
         cosine_sum += (product * x_factors * y_factors).sum(0)
         start += len(x)
     return image_sum, text_sum, cosine_sum
-
-
-def _norms(x, steps, gap, name, first):
-    norms = shifted_norms(x, steps, gap)
-    _refuse_origin(norms.min(1), name, first)
-    return norms
 
 
 def shifted_norms(x: np.ndarray, steps: np.ndarray, gap: np.ndarray) -> np.ndarray:
