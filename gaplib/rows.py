@@ -174,6 +174,8 @@ def normalise(x: ArrayLike, name: str) -> np.ndarray:
     """
     x = as_array(x, name)
     x = x.astype(precision(x), copy=False)
+    _, exponents = np.frexp(np.abs(x).max(axis=1))
+    x = np.ldexp(x, -exponents[:, None])  # near 1, and exactly: no row is too long or too short to square
     norms = np.linalg.norm(x, axis=1)
     _refuse_no_direction(norms, name)
     return x / norms[:, None]

@@ -165,24 +165,24 @@ def test_sparse_rows_are_refused_and_not_misread():
             cone.mean_cosine(sparse)
 
 
-@pytest.mark.parametrize("scale", [1e-10, 300, 1e30])
+@pytest.mark.parametrize("scale", [300, 1e30, 1e200, 1e-200])
 def test_rows_of_any_length_have_a_direction(clouds, scale):
     image = clouds[0].astype(float)
     np.testing.assert_allclose(rows.normalise(scale * image, "image"), unit(image), rtol=1e-12)
-    with pytest.raises(ValueError, match=f"x: row .* has norm {scale:.4g}".replace("+", r"\+")):
-        cone.mean_cosine(scale * image)
-    if scale == 300:  # whose square half precision does not hold
-        half = (scale * image).astype(np.float16)
-        np.testing.assert_allclose(rows.normalise(half, "image"), unit(half.astype(float)), rtol=1e-5, atol=1e-7)
+    for kind in (np.float16, np.float32):
+        if 1 < scale < float(np.finfo(kind).max):  # though not its square
+            short = (scale * image).astype(kind)
+            np.testing.assert_allclose(rows.normalise(short, "image"), unit(short.astype(float)), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [(300, "has norm 300, not 1"), (1e30, "has norm 1e.30, not 1"), (1e200, "is not finite"), (1e-200, "is zero")],
+)
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
-def test_rows_too_long_or_too_short_to_square_are_refused(clouds):
-    image = clouds[0].astype(float)
-    for call in (cone.mean_cosine, lambda x: rows.normalise(x, "x")):
-        for scale, message in ((1e200, "x: row 0 is not finite"), (1e-200, "x: row 0 is zero")):
-            with pytest.raises(ValueError, match=message):
-                call(scale * image)
+def test_rows_of_another_length_are_refused(clouds, scale, message):
+    with pytest.raises(ValueError, match=f"x: row .* {message}"):
+        cone.mean_cosine(scale * clouds[0].astype(float))
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "a", 2**70, None, True])
