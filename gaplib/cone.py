@@ -1,7 +1,8 @@
 """The measures of one modality, how narrow its cone is and how evenly it fills it: rows of unit norm in, a number out.
 
-Every measure refuses, with a ValueError that says which row: an array that is not of shape (n, d) and floating type,
-too few rows, rows that are not finite, rows that are not of unit norm.
+In every measure, `x` holds n rows of unit norm, shape (n, d), as an array, a torch tensor or a table of floating type.
+A ValueError says which row is not finite or not of unit norm, or that there are fewer rows than the measure needs:
+one, or two where it compares different rows. Rows are read in blocks, so n may reach a million.
 """
 
 from typing import NamedTuple
@@ -11,6 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from gaplib import rows
+
+CHUNK = 64  # MiB of distances that are compared at a time
 
 __all__ = [
     "cone_angle",
@@ -29,22 +32,8 @@ __all__ = [
 def mean_cosine(x: ArrayLike) -> float:
     """Mean cosine between two different rows (Ethayarajh 2019; Liang et al. 2022).
 
-    It is the mean over i != j of x_i . x_j = (|sum x|^2 - n) / (n (n - 1)).
-
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows, n >= 2.
-
-    Returns
-    -------
-    float
-        In [-1 / (n - 1), 1]; near 0 for isotropic rows, 1 when all rows are the same.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two rows, or a row is not finite or not of unit norm.
+    The mean over i != j of x_i . x_j is (|sum x|^2 - n) / (n (n - 1)), from -1 / (n - 1) to 1: near 0 for isotropic
+    rows, 1 when all rows are the same.
 
     Examples
     --------
@@ -59,20 +48,7 @@ def mean_cosine(x: ArrayLike) -> float:
 def mean_resultant_length(x: ArrayLike) -> float:
     """Length of the mean row, R = |mean x|: the source paper's cone strength (Mardia & Jupp 2000; arXiv 2603.17246).
 
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows.
-
-    Returns
-    -------
-    float
-        0 for rows that cancel, 1 when all rows are the same.
-
-    Raises
-    ------
-    ValueError
-        If x is empty, or a row is not finite or not of unit norm.
+    From 0, for rows that cancel, to 1, when all rows are the same.
 
     Examples
     --------
@@ -85,15 +61,7 @@ def mean_resultant_length(x: ArrayLike) -> float:
 def spherical_variance(x: ArrayLike) -> float:
     """One minus the mean resultant length, 1 - R; exact in tight cones, where R is near 1 (Mardia & Jupp 2000).
 
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows.
-
-    Returns
-    -------
-    float
-        0 when all rows are the same, 1 for rows that cancel.
+    From 0, when all rows are the same, to 1, for rows that cancel.
 
     Examples
     --------
@@ -107,20 +75,8 @@ def spherical_variance(x: ArrayLike) -> float:
 def vmf_kappa(x: ArrayLike) -> float:
     """Concentration of the von Mises-Fisher distribution of the rows, R (d - R^2) / (1 - R^2) (Banerjee et al. 2005).
 
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows.
-
-    Returns
-    -------
-    float
-        0 for rows that cancel; large for tight cones.
-
-    Raises
-    ------
-    ValueError
-        As `mean_resultant_length`, and if all rows are the same, where kappa has no bound.
+    From 0, for rows that cancel, upwards: large for tight cones, and refused when all rows are the same, where it has
+    no bound.
 
     Examples
     --------
@@ -143,22 +99,7 @@ class ConeAngle(NamedTuple):
 
 
 def cone_angle(x: ArrayLike) -> ConeAngle:
-    """Angles between the rows and their mean direction, in two passes.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows.
-
-    Returns
-    -------
-    ConeAngle
-        `mean` and `q95`, in degrees.
-
-    Raises
-    ------
-    ValueError
-        As `mean_resultant_length`, and if the rows cancel, so that there is no mean direction.
+    """Angles between the rows and their mean direction, in degrees; refused when the rows cancel and have none.
 
     Examples
     --------
@@ -180,20 +121,7 @@ def cone_angle(x: ArrayLike) -> ConeAngle:
 def effective_rank(x: ArrayLike) -> float:
     """Exponential of the entropy of the L1-normalised singular values of the centred rows (Roy & Vetterli 2007).
 
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows, n >= 2.
-
-    Returns
-    -------
-    float
-        From 1, a line, to min(n - 1, d), all directions alike.
-
-    Raises
-    ------
-    ValueError
-        As `mean_cosine`, and if all rows are the same.
+    From 1, a line, to min(n - 1, d), all directions alike; refused when all rows are the same.
 
     Examples
     --------
@@ -208,15 +136,7 @@ def effective_rank(x: ArrayLike) -> float:
 def participation_ratio(x: ArrayLike) -> float:
     """Effective number of directions, (sum e)^2 / sum e^2 of the covariance eigenvalues e.
 
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows, n >= 2.
-
-    Returns
-    -------
-    float
-        From 1, a line, to d, all directions alike.
+    From 1, a line, to d, all directions alike; refused when all rows are the same.
 
     Examples
     --------
@@ -231,22 +151,9 @@ def iso_score(x: ArrayLike) -> float:
     """How evenly the principal components share the variance: IsoScore (Rudman et al. 2022).
 
     With w the d variances along the principal components, w^ = sqrt(d) w / |w| and
-    delta = |w^ - 1| / sqrt(2 (d - sqrt d)), it is ((d - delta^2 (d - sqrt d))^2 - d) / (d (d - 1)).
-
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows, n >= 2, d >= 2.
-
-    Returns
-    -------
-    float
-        (k - 1) / (d - 1) when k of d directions share the variance evenly: 0 for a line, 1 for all directions alike.
-
-    Raises
-    ------
-    ValueError
-        As `effective_rank`, and if d is 1.
+    delta = |w^ - 1| / sqrt(2 (d - sqrt d)), it is ((d - delta^2 (d - sqrt d))^2 - d) / (d (d - 1)):
+    (k - 1) / (d - 1) when k of d directions share the variance evenly, so 0 for a line and 1 for all directions alike.
+    Refused when all rows are the same, or d is 1.
 
     Examples
     --------
@@ -274,38 +181,24 @@ def _spectrum(x):
 def uniformity(x: ArrayLike, sample: int | None = rows.SAMPLE, seed: int = 0) -> float:
     """Logarithm of the mean over i != j of exp(-2 |x_i - x_j|^2) (Wang & Isola 2020).
 
-    Compares all rows with all rows, so it takes a seeded sample of at most `sample` rows; None takes all of them.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows, n >= 2.
-    sample : int or None
-    seed : int
-
-    Returns
-    -------
-    float
-        In [-8, 0]; 0 when all rows are the same, near -4 for uniform rows in many dimensions.
+    From -8 to 0: 0 when all rows are the same, near -4 for uniform rows in many dimensions. Compares all rows with all
+    rows, in chunks, so it takes a seeded sample of at most `sample` rows; None takes all of them.
 
     Examples
     --------
     >>> round(uniformity(np.eye(3)), 6)
     -4.0
     """
+    from sklearn.metrics import pairwise_distances_chunked  # takes a second to import
+
     x = rows.sample(rows.scan(rows.check(x, "x", least=2), "x"), sample, seed)
     y = (x - x.mean(0, dtype=float)).astype(float)  # about the mean, distances stay exact in tight cones
-    n = len(y)
-    square = rows.squares(y)
-    total = 0.0
-    for start in range(0, n, 1024):
-        here = np.arange(start, min(start + 1024, n))
-        distance = np.maximum(square[here, None] + square - 2 * y[here] @ y.T, 0)
-        distance[np.arange(len(here)), here] = 0
-        total += float(np.expm1(-2 * distance).sum())
-    return float(np.log1p(total / (n * (n - 1))))
+    chunks = pairwise_distances_chunked(y, metric="euclidean", squared=True, working_memory=CHUNK)
+    total = sum(float(np.expm1(-2 * squared).sum()) for squared in chunks)  # expm1(0) = 0: i = j adds nothing
+    return float(np.log1p(total / (len(y) * (len(y) - 1))))
 
 
+# What a summary holds, besides `cone_angle`, which gives two numbers.
 MEASURES = (
     mean_cosine,
     mean_resultant_length,
@@ -320,15 +213,6 @@ MEASURES = (
 
 def summary(x: ArrayLike) -> pd.Series:
     """Every measure of the cone, by name; angles as `cone_angle_mean` and `cone_angle_q95`.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows, n >= 2, not all the same.
-
-    Returns
-    -------
-    pandas.Series
 
     Examples
     --------

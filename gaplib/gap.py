@@ -1,8 +1,12 @@
 """The measures of two modalities, how far apart they are and how far they overlap: rows of unit norm in, a number out.
 
-"Paired" measures need row i of `image` to belong to row i of `text`, and refuse unequal row counts; the others do not.
-Every measure refuses, with a ValueError that says which row: arrays that are not of shape (n, d) and floating type,
-unequal widths, too few rows, rows that are not finite, rows that are not of unit norm.
+In every measure, `image` and `text` hold rows of unit norm, shape (n, d) with the same d, as arrays, torch tensors or
+tables of floating type. "Of pairs" means that row i of one belongs to row i of the other, and that unequal row counts
+are refused; elsewhere they may differ. A ValueError says which row is not finite or not of unit norm, that widths
+differ, or that there are fewer rows than the measure needs: one, where it does not say more.
+
+Measures that compare all rows with all rows take a sample, chosen by `seed`, of at most `sample` rows of each modality
+(None: all); it is of pairs when the row counts are equal. The others read in blocks, so n may reach a million.
 """
 
 from collections.abc import Callable
@@ -33,21 +37,7 @@ __all__ = [
 
 
 def gap_vector(image: ArrayLike, text: ArrayLike) -> np.ndarray:
-    """Displacement from the text centroid to the image centroid, mean(image) - mean(text) (Liang et al. 2022).
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows; the row counts may differ.
-
-    Returns
-    -------
-    ndarray of shape (d,)
-
-    Raises
-    ------
-    ValueError
-        If the widths differ, a row is not finite or not of unit norm, or an array is empty.
+    """Displacement from the text centroid to the image centroid, mean(image) - mean(text), (d,) (Liang et al. 2022).
 
     Examples
     --------
@@ -59,17 +49,7 @@ def gap_vector(image: ArrayLike, text: ArrayLike) -> np.ndarray:
 
 
 def centroid_distance(image: ArrayLike, text: ArrayLike) -> float:
-    """Length of the gap vector, |mean(image) - mean(text)| (L2M; Liang et al. 2022).
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows; the row counts may differ.
-
-    Returns
-    -------
-    float
-        In [0, 2].
+    """Length of the gap vector, |mean(image) - mean(text)| from 0 to 2 (L2M; Liang et al. 2022).
 
     Examples
     --------
@@ -80,22 +60,9 @@ def centroid_distance(image: ArrayLike, text: ArrayLike) -> float:
 
 
 def paired_distance(image: ArrayLike, text: ArrayLike) -> float:
-    """Mean distance inside the pairs, mean over i of |image_i - text_i| (L2I; Schrodi et al. 2025).
+    """Mean distance of pairs, mean over i of |image_i - text_i| (L2I; Schrodi et al. 2025).
 
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, paired.
-
-    Returns
-    -------
-    float
-        In [0, 2]; at least the centroid distance.
-
-    Raises
-    ------
-    ValueError
-        As `gap_vector`, and if the row counts differ.
+    From 0 to 2; at least the centroid distance.
 
     Examples
     --------
@@ -106,17 +73,7 @@ def paired_distance(image: ArrayLike, text: ArrayLike) -> float:
 
 
 def paired_cosine(image: ArrayLike, text: ArrayLike) -> float:
-    """Mean cosine of the pairs, mean over i of image_i . text_i (Wang & Isola 2020).
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, paired.
-
-    Returns
-    -------
-    float
-        In [-1, 1].
+    """Mean cosine of pairs, mean over i of image_i . text_i, from -1 to 1 (Wang & Isola 2020).
 
     Examples
     --------
@@ -127,17 +84,9 @@ def paired_cosine(image: ArrayLike, text: ArrayLike) -> float:
 
 
 def alignment(image: ArrayLike, text: ArrayLike) -> float:
-    """Mean squared distance inside the pairs, |image_i - text_i|^2 = 2 - 2 paired cosine (Wang & Isola 2020).
+    """Mean squared distance of pairs, |image_i - text_i|^2 = 2 - 2 paired cosine (Wang & Isola 2020).
 
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, paired.
-
-    Returns
-    -------
-    float
-        In [0, 4]; small is aligned.
+    From 0, aligned, to 4.
 
     Examples
     --------
@@ -157,29 +106,11 @@ def _over_pairs(image: ArrayLike, text: ArrayLike, each: Callable[[np.ndarray, n
 
 
 def relative_gap(image: ArrayLike, text: ArrayLike) -> float:
-    """Relative modality gap, RMG = D / (D + (D_ii + D_tt) / 2), in two passes.
+    """Relative modality gap of at least two pairs, RMG = D / (D + (D_ii + D_tt) / 2) (Schrodi et al. 2025).
 
-    With the distance d = (1 - cosine) / 2, D is the mean over the pairs, and D_ii and D_tt are the means over
-    different rows inside a modality. Three formulas go by this name; this is the one of Schrodi et al.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, paired, n >= 2.
-
-    Returns
-    -------
-    float
-        0 when every pair coincides; 1 when each modality is one point and the points differ.
-
-    Raises
-    ------
-    ValueError
-        As `paired_distance`, and if there are fewer than two pairs, or all rows of both modalities are one point.
-
-    References
-    ----------
-    Schrodi et al. 2025.
+    With the distance (1 - cosine) / 2, D is the mean over the pairs, and D_ii and D_tt are the means over different
+    rows inside a modality. From 0, when every pair coincides, to 1, when each modality is one point; refused when both
+    are the same point. Three formulas go by this name.
 
     Examples
     --------
@@ -208,25 +139,10 @@ class Recall(NamedTuple):
 
 
 def recall_at_k(image: ArrayLike, text: ArrayLike, k: int) -> Recall:
-    """Recall@k of pair retrieval by cosine, in both directions. Compares all rows with all rows, in chunks.
+    """Recall@k of pairs by cosine, in both directions, 1 <= k <= n; chance is k / n.
 
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, paired.
-    k : int
-        1 <= k <= n.
-
-    Returns
-    -------
-    Recall
-        `image_to_text` and `text_to_image`; chance is k / n. Where others are as near as the partner, because a
-        text occurs twice, say, it counts by its chance to be among the first k of them.
-
-    Raises
-    ------
-    ValueError
-        As `paired_distance`, and if k is not an integer between 1 and n.
+    Where others are as near as the partner, because a text occurs twice, say, it counts by its chance to be among the
+    first k of them. Compares all rows with all rows, in chunks, without a sample.
 
     Examples
     --------
@@ -254,25 +170,8 @@ def _recall(query, gallery, k, chunk=1024):
 def linear_separability(image: ArrayLike, text: ArrayLike, sample: int | None = rows.SAMPLE, seed: int = 0) -> float:
     """Held-out accuracy of a logistic regression that tells image from text (Shi et al. 2023).
 
-    Stratified 5-fold, on a seeded sample of as many rows of each modality, at most `sample` (None: as many as there
-    are), so that chance is 1/2. The regression is scikit-learn's, with its default penalty.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, n >= 5; the row counts may differ.
-    sample : int or None
-    seed : int
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 when a plane separates the modalities, 1/2 when they cannot be told apart.
-
-    Raises
-    ------
-    ValueError
-        As `gap_vector`, and if a modality has fewer than five rows.
+    1 when a plane separates them, about 1/2 when they cannot be told apart: the sample has as many rows of each.
+    Stratified 5-fold, so it needs five rows of each; the regression is scikit-learn's, with its default penalty.
 
     Examples
     --------
@@ -282,7 +181,7 @@ def linear_separability(image: ArrayLike, text: ArrayLike, sample: int | None = 
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    image, text = _scanned(image, text, least=5)
+    image, text = rows.check_two(image, text, least=5)
     few = min(len(image), len(text), rows.check_sample(sample, least=5) or len(image))
     x, side = _together(image, text, few, seed)
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
@@ -294,28 +193,8 @@ def neighbour_mixing(
 ) -> float:
     """Share of cross-modal points among the k nearest neighbours, over its expectation when mixed.
 
-    Compares all rows with all rows, so it takes a seeded sample of at most `sample` rows of each modality (None: all);
-    the sample is pairs when the row counts are equal.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows; the row counts may differ.
-    k : int
-        Neighbours of each point, itself not counted.
-    sample : int or None
-    seed : int
-
-    Returns
-    -------
-    float
-        0 when no point has a neighbour of the other modality, 1 when they are mixed; more when a row's nearest
-        neighbours are its partners.
-
-    Raises
-    ------
-    ValueError
-        As `gap_vector`, and if k is not an integer between 1 and the number of points less one.
+    0 when no point has a neighbour of the other modality, 1 when they are mixed; more when a row's nearest neighbours
+    are its partners. A point is no neighbour of itself, so k is less than the number of points.
 
     Examples
     --------
@@ -324,7 +203,7 @@ def neighbour_mixing(
     """
     from sklearn.neighbors import NearestNeighbors
 
-    x, side = _together(*_scanned(image, text), sample, seed)
+    x, side = _together(*rows.check_two(image, text), sample, seed)
     k = rows.check_k(k, len(x) - 1, "the number of points less one")
     near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(return_distance=False)
     n = len(side)
@@ -337,69 +216,33 @@ def mmd(image: ArrayLike, text: ArrayLike, sample: int | None = 2000, seed: int 
     """Unbiased squared maximum mean discrepancy with a Gaussian kernel (Gretton et al. 2012).
 
     The kernel is exp(-|x - y|^2 / (2 s^2)), and s the median distance between different points of both modalities
-    together. Compares all rows with all rows, so it takes a seeded sample of at most `sample` rows of each (None: all).
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, n >= 2; the row counts may differ.
-    sample : int or None
-    seed : int
-
-    Returns
-    -------
-    float
-        Near 0, and as often below it as above, when the modalities are distributed alike; at most 2.
-
-    Raises
-    ------
-    ValueError
-        As `gap_vector`, and if a modality has fewer than two rows, or half of all points coincide.
+    together; refused when that is 0. Near 0, and as often below it as above, when at least two rows of each are
+    distributed alike; at most 2.
 
     Examples
     --------
     >>> mmd(np.eye(3)[[0, 0, 1]], np.eye(3)[[2, 2, 1]]) > 0
     True
     """
-    from scipy.spatial.distance import squareform
-    from sklearn.metrics import pairwise_distances
+    from scipy.spatial.distance import pdist, squareform
 
-    x, side = _together(*_scanned(image, text, least=2), sample, seed)
-    square = pairwise_distances(x, metric="sqeuclidean")
-    scale = np.median(squareform(square, checks=False))
+    x, side = _together(*rows.check_two(image, text, least=2), sample, seed)
+    squared = pdist(x, "sqeuclidean")
+    scale = np.median(squared)
     if scale <= 0:
         raise ValueError("image and text: at least half of all distances are 0, so the kernel has no median width")
-    kernel = np.exp(square / (-2 * scale), out=square)
-    n = int((side == 0).sum())  # images come first
-    within = _mean_off_diagonal(kernel[:n, :n]) + _mean_off_diagonal(kernel[n:, n:])
+    kernel = squareform(np.exp(squared / (-2 * scale)))  # 0 on the diagonal, so a sum is over different points
+    m = int(side.sum())
+    n = len(side) - m  # images come first
+    within = kernel[:n, :n].sum() / (n * (n - 1)) + kernel[n:, n:].sum() / (m * (m - 1))
     return float(within - 2 * kernel[:n, n:].mean())
 
 
-def _mean_off_diagonal(square):
-    n = len(square)
-    return (square.sum() - np.trace(square)) / (n * (n - 1))
-
-
 def frechet_distance(image: ArrayLike, text: ArrayLike) -> float:
-    """Frechet distance of the Gaussians fitted to each modality (Dowson & Landau 1982).
+    """Frechet distance of the Gaussians fitted to each modality, of at least two rows each (Dowson & Landau 1982).
 
-    |dm|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) is the squared 2-Wasserstein distance, and the "FID" when
-    rows are Inception features.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, n >= 2; the row counts may differ.
-
-    Returns
-    -------
-    float
-        0 when means and covariances agree; at least the squared centroid distance.
-
-    Raises
-    ------
-    ValueError
-        As `gap_vector`, and if a modality has fewer than two rows.
+    |dm|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), with means m and covariances C, is the squared 2-Wasserstein distance, and
+    the "FID" when rows are Inception features. 0 when both agree; at least the squared centroid distance.
 
     Examples
     --------
@@ -416,18 +259,12 @@ def frechet_distance(image: ArrayLike, text: ArrayLike) -> float:
     return float(apart @ apart + max(np.trace(c1) + np.trace(c2) - 2 * overlap, 0))
 
 
-def _scanned(image, text, least=1):
-    image, text = rows.check_two(image, text, least)
-    rows.scan(image, "image")
-    rows.scan(text, "text")
-    return image, text
-
-
 def _together(image, text, sample, seed):
     """A sample of both modalities about their common mean, where distances stay exact, and 1 for each text row."""
-    parts = [rows.sample(x, sample, seed).astype(float) for x in (image, text)]
-    x = np.concatenate(parts)
-    return x - x.mean(0), np.repeat([0, 1], [len(part) for part in parts])
+    image = rows.sample(rows.scan(image, "image"), sample, seed).astype(float)
+    text = rows.sample(rows.scan(text, "text"), sample, seed).astype(float)
+    x = np.concatenate([image, text])
+    return x - x.mean(0), np.repeat([0, 1], [len(image), len(text)])
 
 
 # What a summary holds, besides `neighbour_mixing` and `recall_at_k`, which need a number of neighbours.
@@ -446,24 +283,9 @@ MEASURES = (
 def summary(image: ArrayLike, text: ArrayLike, k: int | None = None) -> pd.Series:
     """Every measure of the gap, by name; recalls as `recall_image_to_text` and `recall_text_to_image`.
 
-    What compares all rows with all rows, recall included, takes a seeded sample of at most `rows.SAMPLE` pairs. After
-    lambda shifts: `modulate.by_lambda(image, text, lams, measure=gap.summary)`.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, paired, n >= 5.
-    k : int, optional
-        Of `recall_at_k` and `neighbour_mixing`; by default 10, or the number of pairs where there are fewer.
-
-    Returns
-    -------
-    pandas.Series
-
-    Raises
-    ------
-    ValueError
-        As the measures.
+    Needs at least five pairs. `k` is that of `neighbour_mixing` and of `recall_at_k`, which takes a sample here too: by
+    default 10, or the number of pairs where there are fewer. After lambda shifts:
+    `modulate.by_lambda(image, text, lams, measure=gap.summary)`.
 
     Examples
     --------

@@ -1,14 +1,17 @@
 """Moving the image cloud and the text cloud: the lambda shift, its rivals, lambda as a scikit-learn transformer.
 
-Every move takes unit-norm rows and gives unit-norm rows, (n, d); `gap` or `fit` let it be fitted on other (training)
-rows than those moved. `by_lambda` measures what the shift does, at many lambdas. Bad rows are refused as in
-`gaplib.gap`.
+Every move is x' = normalise(scale x + by), of `image` and `text` as in `gaplib.gap`: rows of unit norm, shape (n, d),
+as many images as texts or not. It gives both, moved and of unit norm again. `by_lambda` measures what the shift does.
+
+What a move takes from rows it may take from others than it moves, so that nothing is fitted on test rows: `gap`, a
+finite vector of shape (d,), is the gap to move along, and `fit`, (image, text), the rows whose means are used. By
+default both are of the rows moved. Besides what `gaplib.gap` refuses, a ValueError says what is wrong with a lambda, a
+gap or a fit, and which row is moved to the origin, where it has no direction.
 """
 
 import numbers
 import warnings
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,27 +38,8 @@ def shift(image: ArrayLike, text: ArrayLike, lam: float, gap: ArrayLike | None =
 
     Before renormalising, the centroid distance becomes |1 - lam| times what it was: lam = 0 leaves the rows as
     encoded; at lam = 1 the centroids coincide, so after renormalising their distance is small but need not be 0;
-    lam < 0 widens the gap and lam > 1 overshoots. This is not the delta of `liang_shift`, nor mean-centring.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows; the row counts may differ.
-    lam : float
-        Any number from -1e6 to 1e6.
-    gap : ndarray of shape (d,), optional
-        The gap vector to move along, fitted on other (training) rows; by default that of these rows.
-
-    Returns
-    -------
-    (ndarray, ndarray)
-        The moved `image` and `text`, unit norm.
-
-    Raises
-    ------
-    ValueError
-        If the widths differ, a row is not finite or not of unit norm, lam or gap is not finite or is larger than 1e6,
-        gap has another width, or a row is moved to the origin.
+    lam < 0 widens the gap and lam > 1 overshoots. This is not the delta of `liang_shift`, nor mean-centring. lam may be
+    any number from -1e6 to 1e6.
 
     Examples
     --------
@@ -64,9 +48,8 @@ def shift(image: ArrayLike, text: ArrayLike, lam: float, gap: ArrayLike | None =
     True
     """
     image, text = rows.check_two(image, text)
-    lam = check_lambda(lam)
-    gap = check_gap(gap, image, text)
-    return _moved(image, -lam / 2 * gap, "image"), _moved(text, lam / 2 * gap, "text")
+    half = check_lambda(lam) / 2 * check_gap(gap, image, text)
+    return _moved(image, "image", by=-half), _moved(text, "text", by=half)
 
 
 def liang_shift(image: ArrayLike, text: ArrayLike, delta: float, gap: ArrayLike | None = None) -> Rows:
@@ -76,25 +59,7 @@ def liang_shift(image: ArrayLike, text: ArrayLike, delta: float, gap: ArrayLike 
     image' = normalise(image - (delta / 2) gap / |gap|)
 
     Before renormalising, the centroid distance becomes |centroid distance - delta|: the same delta closes a narrow gap
-    and hardly touches a wide one. It is `shift` with lam = delta / |gap|.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows; the row counts may differ.
-    delta : float
-        Any number from -1e6 to 1e6.
-    gap : ndarray of shape (d,), optional
-        As in `shift`.
-
-    Returns
-    -------
-    (ndarray, ndarray)
-
-    Raises
-    ------
-    ValueError
-        As `shift`, and if the gap is zero, so that it has no direction.
+    and hardly touches a wide one. It is `shift` with lam = delta / |gap|. A gap of zero has no direction: refused.
 
     Examples
     --------
@@ -108,8 +73,7 @@ def liang_shift(image: ArrayLike, text: ArrayLike, delta: float, gap: ArrayLike 
     length = np.linalg.norm(gap)
     if length < 1e-12:
         raise ValueError("the centroids coincide, so the gap has no direction to move along")
-    half = delta / 2 * (gap / length)
-    return _moved(image, -half, "image"), _moved(text, half, "text")
+    return shift(image, text, delta, gap / length)
 
 
 def centre(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
@@ -117,22 +81,6 @@ def centre(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
 
     Before renormalising, both centroids are at the origin and their distance is 0; after it, it is small. Unlike
     `shift` it also takes away the cones, since no mean direction is left.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows; the row counts may differ.
-    fit : (ndarray, ndarray), optional
-        The image and text rows whose means are taken off; by default these.
-
-    Returns
-    -------
-    (ndarray, ndarray)
-
-    Raises
-    ------
-    ValueError
-        As `shift`, for `fit` too.
 
     Examples
     --------
@@ -142,10 +90,10 @@ def centre(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
            [ 0., -1.]])
     """
     image, text = rows.check_two(image, text)
-    fit_image, fit_text = _fit(fit, image, text)
+    fit_image, fit_text = _check_fit(fit, image, text)
     image_mean = rows.moments(fit_image, "image").mean
     text_mean = rows.moments(fit_text, "text").mean
-    return _moved(image, -image_mean, "image"), _moved(text, -text_mean, "text")
+    return _moved(image, "image", by=-image_mean), _moved(text, "text", by=-text_mean)
 
 
 def realign(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
@@ -155,23 +103,7 @@ def realign(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
     text'' = normalise(text' - mean(text') + mean_image)
 
     Before the last renormalising, the centroids coincide; after it, their distance is small. Images stay as they are.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows; the row counts may differ.
-    fit : (ndarray, ndarray), optional
-        The image and text rows that means and spreads are taken from; by default these.
-
-    Returns
-    -------
-    (ndarray, ndarray)
-        `image` as it was, and the moved `text`.
-
-    Raises
-    ------
-    ValueError
-        As `shift`, for `fit` too, and if all texts are the same, so that they have no spread.
+    Texts that are all the same have no spread and are refused.
 
     Examples
     --------
@@ -180,44 +112,24 @@ def realign(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
     True
     """
     image, text = rows.check_two(image, text)
-    fit_image, fit_text = _fit(fit, image, text)
+    fit_image, fit_text = _check_fit(fit, image, text)
     images = rows.moments(fit_image, "image")
     texts = rows.moments(fit_text, "text")
     if texts.variance <= rows.nothing(fit_text):
         raise ValueError("text: all rows are the same, so there is no spread to scale")
     scale = float(np.sqrt(images.variance / texts.variance))
-
-    def first(x):
-        return _moved(x, images.mean - scale * texts.mean, "text", scale)
-
-    again = images.mean - rows.moments(first(fit_text), "text").mean
-    return rows.scan(image, "image"), _moved(first(text), again, "text")
+    onto = images.mean - scale * texts.mean
+    middle = rows.moments(_moved(fit_text, "text", by=onto, scale=scale), "text").mean
+    moved = _moved(text, "text", by=onto, scale=scale)
+    return rows.scan(image, "image"), _moved(moved, "text", by=images.mean - middle)
 
 
 def drop_gap_dims(image: ArrayLike, text: ArrayLike, k: int, gap: ArrayLike | None = None) -> Rows:
     """The k dimensions in which the centroids differ most taken out, then renormalised (Schrodi et al. 2025).
 
     Before renormalising, the squared centroid distance loses the k largest squared entries of the gap vector; after it,
-    the distance may be larger again, since rows that lost much are stretched much.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows; the row counts may differ.
-    k : int
-        1 <= k < d.
-    gap : ndarray of shape (d,), optional
-        As in `shift`.
-
-    Returns
-    -------
-    (ndarray, ndarray)
-        Of shape (n, d - k).
-
-    Raises
-    ------
-    ValueError
-        As `shift`, and if k is not an integer between 1 and d - 1.
+    the distance may be larger again, since rows that lost much are stretched much. 1 <= k < d; gives rows of shape
+    (n, d - k).
 
     Examples
     --------
@@ -227,17 +139,38 @@ def drop_gap_dims(image: ArrayLike, text: ArrayLike, k: int, gap: ArrayLike | No
     image, text = rows.check_two(image, text)
     gap = check_gap(gap, image, text)
     k = rows.check_k(k, len(gap) - 1, "the width less one")
-    keep = np.sort(np.argsort(-np.abs(gap), kind="stable")[k:])
-    rows.scan(image, "image")
-    rows.scan(text, "text")
-    return _onto_sphere(image[:, keep], "image"), _onto_sphere(text[:, keep], "text")
+    kept = np.ones(len(gap), bool)
+    kept[np.argsort(-np.abs(gap), kind="stable")[:k]] = False
+    return _moved(image, "image", scale=kept)[:, kept], _moved(text, "text", scale=kept)[:, kept]
+
+
+def _moved(x, name, by=0.0, scale=1.0):
+    """The move of one modality, normalise(scale x + by), in blocks."""
+    kind = rows.precision(x)
+    out = np.empty(x.shape, kind)
+    start = 0
+    for block in rows.blocks(x, name):
+        moved = np.asarray(scale, kind) * block + np.asarray(by, kind)
+        norms = _off_origin(np.linalg.norm(moved, axis=1), name, start)
+        out[start : start + len(block)] = moved / norms[:, None]
+        start += len(block)
+    return out
+
+
+def _off_origin(norms, name, first):
+    """Norms of moved rows, at one lambda or at many; the first row has the number `first`."""
+    row = np.unravel_index(norms.argmin(), norms.shape)[0]
+    if norms[row].min() < ORIGIN:
+        raise ValueError(f"{name}: row {first + row} is moved to the origin and has no direction there")
+    return norms
 
 
 class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """The lambda shift as a scikit-learn transformer on columns [image | text | anything else].
 
     `fit` takes the gap vector from the rows it is given and `transform` moves any rows along it, so in a pipeline under
-    cross-validation lambda can be chosen without a held-out row ever touching the gap.
+    cross-validation lambda can be chosen without a held-out row ever touching the gap. An embedding that is not of unit
+    norm is normalised, with a warning: most often the columns are not where `n_dims` says.
 
     Parameters
     ----------
@@ -251,12 +184,6 @@ class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ----------
     gap_ : ndarray of shape (n_dims,)
         mean(image) - mean(text) of the rows fitted on.
-
-    Raises
-    ------
-    ValueError
-        If lam is not a finite number, there are too few columns, or an embedding is zero. An embedding that is not of
-        unit norm is normalised, with a warning: most often the columns are not where `n_dims` says.
 
     Examples
     --------
@@ -277,27 +204,26 @@ class LambdaShift(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Take the gap vector from the rows of X, shape (n, columns); y is not used."""
         X = validate_data(self, X, dtype=(np.float64, np.float32))
         check_lambda(self.lam)
-        image, text = self._halves(X)
-        self.gap_ = measures.gap_vector(image, text)
+        self.gap_ = measures.gap_vector(*self._halves(X))
         return self
 
     def transform(self, X):
         """X, shape (n, columns), with both embeddings moved and renormalised."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        image, text = self._halves(X)
-        return np.hstack([*shift(image, text, self.lam, self.gap_), X[:, 2 * len(self.gap_) :]])
+        image, text = shift(*self._halves(X), self.lam, self.gap_)
+        return np.hstack([image, text, X[:, 2 * len(self.gap_) :]])
 
     def _halves(self, X):
-        width = X.shape[1] // 2 if self.n_dims is None else self.n_dims
-        rows.check_k(width, X.shape[1] // 2, f"half of n_features = {X.shape[1]}", "n_dims")
+        half = X.shape[1] // 2
+        width = half if self.n_dims is None else self.n_dims
+        rows.check_k(width, half, f"half of n_features = {X.shape[1]}", "n_dims")
         return _normalised(X[:, :width], "image"), _normalised(X[:, width : 2 * width], "text")
 
 
 def _normalised(x, name):
     unit = rows.normalise(x, name)
-    with np.errstate(over="ignore"):
-        norms = np.linalg.norm(x, axis=1)
+    norms = np.linalg.norm(x, axis=1)
     worst = int(np.abs(norms - 1).argmax())
     if abs(norms[worst] - 1) > rows.NORM:
         warnings.warn(
@@ -315,33 +241,11 @@ def by_lambda(
     gap: ArrayLike | None = None,
     measure: Callable[[np.ndarray, np.ndarray], pd.Series] | None = None,
 ) -> pd.DataFrame:
-    """Measures of the gap and of both cones after the lambda shift, at many lambdas.
+    """Measures of the gap and of both cones after the lambda shift of at least two pairs, a row for each lambda.
 
-    Without a `measure`, five are found in closed form, without moving a row: as |x'|^2 = 1 + 2 s x.gap + s^2 |gap|^2,
-    the sum of the moved rows is a product of the rows with 1 / |x'|, and the cosine of a pair is
-    (x.y + s_y x.gap + s_x y.gap + s_x s_y |gap|^2) / (|x'| |y'|). One pass over the rows serves all lambdas.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, paired, n >= 2.
-    lams : sequence of float
-        At least one.
-    gap : ndarray of shape (d,), optional
-        As in `shift`.
-    measure : callable, optional
-        Of the moved images and texts, such as `gap.summary`; gives values by name, a row of the table.
-
-    Returns
-    -------
-    DataFrame
-        One row a lambda: centroid_distance, mean_cosine_image, mean_cosine_text, paired_cosine, relative_gap (NaN where
-        all rows are one point); or what `measure` gives.
-
-    Raises
-    ------
-    ValueError
-        As `shift`, and if the rows are not pairs or there is no lambda.
+    `measure` takes the moved images and texts and gives values by name, as `gap.summary` does. Without it, five are
+    found in one pass, and no row is moved: centroid_distance, mean_cosine_image, mean_cosine_text, paired_cosine and
+    relative_gap (NaN where all rows are one point).
 
     Examples
     --------
@@ -355,80 +259,53 @@ def by_lambda(
     lams = check_lambdas(lams)
     gap = check_gap(gap, image, text)
     if measure is None:
-        table = _closed_form(image, text, lams, gap)
+        table = _in_closed_form(image, text, np.array(lams), gap)
     else:
         table = pd.DataFrame([measure(*shift(image, text, lam, gap)) for lam in lams])
     return table.set_axis(pd.Index(lams, name="lam"))
 
 
-class _Side(NamedTuple):
-    """Rows of one modality and what brings them to every lambda: x' = (x + step gap) / norm."""
-
-    x: np.ndarray  # (n, d)
-    steps: np.ndarray  # (lambdas,)
-    factors: np.ndarray  # 1 / norm, (n, lambdas)
-    gap: np.ndarray  # (d,)
-
-    def sum(self):
-        """Sum of the moved rows at every lambda, (lambdas, d)."""
-        return self.factors.T @ self.x + np.outer(self.steps * self.factors.sum(0), self.gap)
-
-    def cosines(self, other):
-        """Cosine of every pair at every lambda, (n, lambdas)."""
-        as_encoded = np.einsum("ij,ij->i", self.x, other.x)[:, None]
-        along = other.steps * (self.x @ self.gap)[:, None] + self.steps * (other.x @ self.gap)[:, None]
-        product = as_encoded + along + self.steps * other.steps * (self.gap @ self.gap)
-        return product * self.factors * other.factors
-
-
-def _side(x, steps, gap, name, first):
-    x = x.astype(float)
-    norms = shifted_norms(x, steps, gap)
-    _refuse_origin(norms.min(1), name, first)
-    return _Side(x, steps, 1 / norms, gap)
-
-
-def _closed_form(image, text, lams, gap):
-    half = np.array(lams) / 2
-    image_sum = np.zeros((len(lams), len(gap)))
-    text_sum = np.zeros((len(lams), len(gap)))
-    cosine = np.zeros(len(lams))
-    start = 0
-    for image_block, text_block in zip(rows.blocks(image, "image"), rows.blocks(text, "text"), strict=True):
-        images = _side(image_block, -half, gap, "image", start)
-        texts = _side(text_block, half, gap, "text", start)
-        image_sum += images.sum()
-        text_sum += texts.sum()
-        cosine += images.cosines(texts).sum(0)
-        start += len(image_block)
+def _in_closed_form(image, text, lams, gap):
+    image_sum, text_sum, cosine_sum = _sums(image, text, lams / 2, gap)
     n = len(image)
     table = pd.DataFrame({"centroid_distance": np.linalg.norm(image_sum - text_sum, axis=1) / n})
     table["mean_cosine_image"] = (rows.squares(image_sum) - n) / (n * (n - 1))
     table["mean_cosine_text"] = (rows.squares(text_sum) - n) / (n * (n - 1))
-    table["paired_cosine"] = cosine / n
+    table["paired_cosine"] = cosine_sum / n
     between = (1 - table["paired_cosine"]) / 2
     within = (2 - table["mean_cosine_image"] - table["mean_cosine_text"]) / 4
     table["relative_gap"] = between / (between + within)
     return table
 
 
+def _sums(image, text, half, gap):
+    """Over all pairs, the sums of image', (lambdas, d), of text' and of their cosine, (lambdas,).
+
+    With h half a lambda, an image x becomes x' = (x - h gap) / a and its text y' = (y + h gap) / b, where a and b are
+    the norms of what is above them. So the sum of x' is a product of the rows with 1 / a, and
+    x'.y' = (x.y + h (x - y).gap - h^2 |gap|^2) / (a b).
+    """
+    image_sum = text_sum = cosine_sum = 0.0
+    start = 0
+    for x, y in zip(rows.blocks(image, "image"), rows.blocks(text, "text"), strict=True):
+        x = x.astype(float)
+        y = y.astype(float)
+        x_factors = 1 / _off_origin(shifted_norms(x, -half, gap), "image", start)
+        y_factors = 1 / _off_origin(shifted_norms(y, half, gap), "text", start)
+        image_sum += x_factors.T @ x - np.outer(half * x_factors.sum(0), gap)
+        text_sum += y_factors.T @ y + np.outer(half * y_factors.sum(0), gap)
+        paired = np.einsum("ij,ij->i", x, y)[:, None]
+        product = paired + half * ((x - y) @ gap)[:, None] - half**2 * (gap @ gap)
+        cosine_sum += (product * x_factors * y_factors).sum(0)
+        start += len(x)
+    return image_sum, text_sum, cosine_sum
+
+
 def shifted_norms(x: np.ndarray, steps: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """Norms that rows would have after `x + step * gap`, for many steps at once and without moving anything.
+    """Norms that n unit rows would have after x + step gap, for m steps at once and without moving anything, (n, m).
 
-    |x'|^2 = 1 + 2 step x.gap + step^2 |gap|^2 for unit-norm x. With it, a linear score of a moved and renormalised
-    row is (w.x + step w.gap) / |x'|: one matrix product serves every lambda.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n, d)
-        Unit-norm rows.
-    steps : ndarray of shape (m,)
-        -lambda / 2 for images, +lambda / 2 for texts.
-    gap : ndarray of shape (d,)
-
-    Returns
-    -------
-    ndarray of shape (n, m)
+    |x'|^2 = 1 + 2 step x.gap + step^2 |gap|^2, where step is -lambda / 2 for images and lambda / 2 for texts. With it,
+    a linear score of a moved and renormalised row is (w.x + step w.gap) / |x'|: one matrix product serves every lambda.
 
     Examples
     --------
@@ -449,7 +326,7 @@ def check_lambda(lam: float, name: str = "lambda") -> float:
 
 def check_lambdas(lams: Iterable[float]) -> list[float]:
     """`lams` as a list of floats, at least one."""
-    if isinstance(lams, str) or not np.iterable(lams):
+    if not np.iterable(lams):
         raise ValueError(f"lambdas must be a sequence of numbers, got {lams!r}")
     lams = [check_lambda(lam) for lam in lams]
     if not lams:
@@ -471,37 +348,12 @@ def check_gap(gap: ArrayLike | None, image: np.ndarray, text: np.ndarray) -> np.
     return gap.astype(float)
 
 
-def _fit(fit, image, text):
-    """`fit` checked to be as wide as the rows; the rows themselves when it is None."""
+def _check_fit(fit, image, text):
+    """`fit`, as wide as the rows; the rows themselves when it is None."""
     if fit is None:
         return image, text
-    try:
-        fit_image, fit_text = fit
-    except (TypeError, ValueError) as error:
-        raise ValueError("fit must be two arrays, (image, text), to fit the move on") from error
-    fit_image, fit_text = rows.check_two(fit_image, fit_text)
+    if not isinstance(fit, tuple | list) or len(fit) != 2:
+        raise ValueError("fit must be two arrays, (image, text), to fit the move on")
+    fit_image, fit_text = rows.check_two(*fit)
     rows.check_two(fit_image, image)
     return fit_image, fit_text
-
-
-def _moved(x, by, name, scale=1):
-    """normalise(scale x + by), in blocks."""
-    out = np.empty(x.shape, rows.precision(x))
-    start = 0
-    for block in rows.blocks(x, name):
-        stop = start + len(block)
-        out[start:stop] = _onto_sphere(scale * block + by.astype(block.dtype), name, start)
-        start = stop
-    return out
-
-
-def _onto_sphere(moved, name, first=0):
-    norms = np.linalg.norm(moved, axis=1)
-    _refuse_origin(norms, name, first)
-    return moved / norms[:, None]
-
-
-def _refuse_origin(norms, name, first):
-    nearest = int(norms.argmin())
-    if norms[nearest] < ORIGIN:
-        raise ValueError(f"{name}: row {first + nearest} is moved to the origin and has no direction there")

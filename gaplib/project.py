@@ -1,4 +1,4 @@
-"""Low-dimensional views in which both modalities share one map."""
+"""Low-dimensional views in which both modalities share one map; `image` and `text` are as in `gaplib.gap`."""
 
 import warnings
 from collections.abc import Iterable
@@ -9,26 +9,13 @@ from numpy.typing import ArrayLike
 from gaplib import names, rows
 from gaplib.modulate import check_gap, check_lambdas, shift
 
-# Points whose shadow on the view is shorter than this have no direction in it.
-SHORT = 1e-9
-
 
 def shared_pca(image: ArrayLike, text: ArrayLike, n_components: int = 3) -> np.ndarray:
     """Directions of greatest variance of both clouds together, not centred away from the origin.
 
     The sphere's centre must stay where it is for cones to look like cones, so rows are projected without centring:
-    the first direction is that of the gap-and-cone, and projections of unit rows stay inside the unit ball.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-    n_components : int
-        At most d.
-
-    Returns
-    -------
-    ndarray of shape (n_components, d)
-        Orthonormal rows; each sign is fixed so that its largest entry is positive.
+    the first direction is that of the gap-and-cone, and projections of unit rows stay inside the unit ball. Gives at
+    most d orthonormal rows, (n_components, d); each sign is fixed so that the largest entry is positive.
 
     Examples
     --------
@@ -56,22 +43,16 @@ def to_sphere(x: ArrayLike, axes: np.ndarray) -> np.ndarray:
     >>> to_sphere(np.array([[0.0, 2.0, 0.0]]), np.eye(3))
     array([[0., 1., 0.]])
     """
-    seen = rows.as_array(x, "x").astype(float) @ axes.T
-    return seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), SHORT)
+    return _unit(rows.as_array(x, "x").astype(float) @ axes.T)
+
+
+def _unit(x):
+    """Rows divided by their norms; those too short to have a direction stay short."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
 
 
 def geodesic(start: np.ndarray, end: np.ndarray, n: int = 24) -> np.ndarray:
-    """Points of the shorter great-circle arcs between unit rows, by spherical linear interpolation.
-
-    Parameters
-    ----------
-    start, end : ndarray of shape (m, 3)
-    n : int
-        Points an arc.
-
-    Returns
-    -------
-    ndarray of shape (m, n, 3)
+    """Points at even turns along the shorter great-circle arcs between m pairs of unit rows, (m, n, 3).
 
     Examples
     --------
@@ -80,13 +61,10 @@ def geodesic(start: np.ndarray, end: np.ndarray, n: int = 24) -> np.ndarray:
             [0.707, 0.707, 0.   ],
             [0.   , 1.   , 0.   ]]])
     """
-    angle = np.arccos(np.clip(np.einsum("ij,ij->i", start, end), -1, 1))[:, None, None]
-    t = np.linspace(0, 1, n)[:, None]
-    sine = np.sin(angle)
-    line = (1 - t) * start[:, None] + t * end[:, None]
-    arc = np.sin((1 - t) * angle) * start[:, None] + np.sin(t * angle) * end[:, None]
-    arcs = np.where(sine < 1e-6, line, arc / np.maximum(sine, 1e-12))  # where points coincide, the line is the arc
-    return arcs / np.linalg.norm(arcs, axis=2, keepdims=True)
+    cosine = np.einsum("ij,ij->i", start, end)[:, None]
+    across = _unit(end - cosine * start)  # at right angles to the start, on the way to the end
+    turn = np.linspace(0, 1, n)[:, None] * np.arccos(np.clip(cosine, -1, 1))[:, None]
+    return np.cos(turn) * start[:, None] + np.sin(turn) * across[:, None]
 
 
 def umap(
@@ -94,22 +72,10 @@ def umap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One seeded two-dimensional UMAP of both modalities (McInnes et al. 2018), started from PCA.
 
-    Coordinates differ between machines and versions even with a seed; read neighbourhoods, not distances.
-
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows.
-    seed : int
-    n_neighbors : int
-    min_dist : float
-
-    Returns
-    -------
-    (ndarray, ndarray)
-        Image and text coordinates, (n, 2) each.
+    Gives the coordinates of images and of texts, (n, 2) each. They differ between machines and versions even with a
+    seed; read neighbourhoods, not distances.
     """
-    from sklearn.decomposition import PCA
+    from sklearn.decomposition import PCA  # takes a second to import
 
     UMAP = names.extra("umap", "notebooks").UMAP
     image, text = rows.check_two(image, text, least=2)
@@ -133,33 +99,15 @@ def umap_by_lambda(
     n_neighbors: int = 15,
     min_dist: float = 0.1,
 ) -> tuple[list[float], np.ndarray]:
-    """One seeded two-dimensional UMAP of both modalities at many lambdas, so that what moves is the data.
+    """One seeded two-dimensional UMAP of pairs at many lambdas, so that what moves is the data.
 
     An aligned fit: every lambda has its own neighbourhoods, all are laid out together, and each row is held, gently,
     where it is one lambda before and after. (One plain UMAP of all rows at all lambdas does not do: the nearest
-    neighbours of a row are its own copies, and the clouds stand still as threads.)
+    neighbours of a row are its own copies, and the clouds stand still as threads.) The time grows with rows times
+    lambdas: 200 pairs at 6 lambdas take some ten seconds.
 
-    Parameters
-    ----------
-    image, text : ndarray of shape (n, d)
-        Unit-norm rows, paired. The time grows with rows times lambdas: 200 pairs at 6 lambdas take some ten seconds.
-    lams : sequence of float
-        In rising order, at least two.
-    gap : ndarray of shape (d,), optional
-        As in `modulate.shift`.
-    seed : int
-    n_neighbors : int
-    min_dist : float
-
-    Returns
-    -------
-    (list of float, ndarray of shape (lams, 2, n, 2))
-        The lambdas; and for each the coordinates of the images and of the texts.
-
-    Raises
-    ------
-    ValueError
-        If the rows are not pairs, are no more than the neighbours, or the lambdas do not rise.
+    Takes more pairs than neighbours and at least two lambdas, in rising order; `gap` is as in `modulate.shift`. Gives
+    the lambdas and, for each, the coordinates of images and of texts: (lambdas, 2, n, 2).
     """
     AlignedUMAP = names.extra("umap", "notebooks").AlignedUMAP
     image, text = rows.check_pairs(image, text, least=1 + n_neighbors)

@@ -1,7 +1,8 @@
 """What every measure asks of its rows, and one way through them: in blocks that fit a cache.
 
-A million embeddings, in memory or mapped from a file, are read once or twice and never copied whole. `check` and its
-kin look at shapes and types only; whoever reads the rows first reads them through `blocks`, which looks at every row.
+A million embeddings, in memory or mapped from a file, are read once or twice and never copied whole. So `check` and its
+kin look at shapes and types only, and rows are looked at as they are read: by `blocks`, which refuses a row that is not
+finite or not of unit norm. In every function, `name` is what an error calls the rows.
 """
 
 from collections.abc import Iterator
@@ -17,52 +18,20 @@ SAMPLE = 5000  # rows that measures comparing all rows with all rows take of eac
 
 
 def as_array(x: ArrayLike, name: str) -> np.ndarray:
-    """`x` as a NumPy array; it may be a torch tensor, a SciPy sparse matrix or a table as well.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be one, or is a masked array that hides something: what is hidden would be used.
-
-    Examples
-    --------
-    >>> as_array(np.ma.masked_greater([[0.6, 0.8]], 0.7), "image")
-    Traceback (most recent call last):
-    ...
-    ValueError: image: a masked array that hides 1 value; drop or repair these rows
-    """
-    if hasattr(x, "detach"):  # a torch tensor: torch itself takes seconds to import
-        x = x.detach().cpu().to_dense()
-        x = (x.float() if "float" in str(x.dtype) and x.dtype.itemsize < 4 else x).numpy()  # NumPy has no bfloat16
-    elif hasattr(x, "toarray"):
-        x = x.toarray()
-    hidden = int(np.ma.count_masked(x)) if isinstance(x, np.ma.MaskedArray) else 0
-    if hidden:
-        raise ValueError(
-            f"{name}: a masked array that hides {hidden} value{'s' * (hidden > 1)}; drop or repair these rows"
-        )
+    """`x`, which may be a torch tensor or a table as well, as a NumPy array; masked values are refused, not used."""
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name}: a masked array that hides {np.ma.count_masked(x)} values; drop or repair these rows")
     try:
+        if hasattr(x, "detach"):  # a torch tensor: torch itself takes seconds to import
+            x = x.detach().cpu()
+            x = x.float() if str(x.dtype) == "torch.bfloat16" else x  # which NumPy does not have
         return np.asarray(x)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: cannot be read as an array ({error})") from error
 
 
 def check(x: ArrayLike, name: str, least: int = 1) -> np.ndarray:
-    """`x` as a float array of shape (n, d); its rows are not read yet.
-
-    Parameters
-    ----------
-    x : array_like of shape (n, d)
-        Whatever `as_array` takes.
-    name : str
-        What to call it in an error.
-    least : int
-        The fewest rows that will do.
-
-    Raises
-    ------
-    ValueError
-        If it is not 2-D, not of a real floating type, or has too few rows.
+    """`x` as an array of shape (n, d), of floating type and with at least `least` rows; these are not read yet.
 
     Examples
     --------
@@ -99,28 +68,25 @@ def check_pairs(image: ArrayLike, text: ArrayLike, least: int = 1) -> tuple[np.n
 
 
 def check_k(k: int, most: int, what: str, name: str = "k") -> int:
-    """`k` as an int from 1 to `most`."""
-    if not _whole(k) or not 1 <= k <= most:
-        raise ValueError(f"{name} must be an integer between 1 and {what}, {most}, got {k!r}")
-    return int(k)
+    """`k` as an int from 1 to `most`, which is `what`."""
+    return _whole(k, 1, most, f"{name} must be an integer between 1 and {what}, {most}")
 
 
 def check_seed(seed: int) -> int:
     """`seed` as an int that NumPy and scikit-learn take."""
-    if not _whole(seed) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
-    return int(seed)
+    return _whole(seed, 0, 2**32 - 1, "seed must be an integer from 0 to 2**32 - 1")
 
 
 def check_sample(size: int | None, least: int = 2) -> int | None:
     """The size of a sample: an int of at least `least`, or None for all rows."""
-    if size is not None and (not _whole(size) or size < least):
-        raise ValueError(f"sample must be at least {least} rows, a whole number, or None for all, got {size!r}")
-    return size
+    needed = f"sample must be at least {least} rows, a whole number, or None for all"
+    return None if size is None else _whole(size, least, np.inf, needed)
 
 
-def _whole(number):
-    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+def _whole(number, least, most, needed):
+    if not isinstance(number, int | np.integer) or isinstance(number, bool) or not least <= number <= most:
+        raise ValueError(f"{needed}, got {number!r}")
+    return int(number)
 
 
 def precision(x: np.ndarray) -> type:
@@ -128,15 +94,9 @@ def precision(x: np.ndarray) -> type:
     return np.float32 if x.dtype.itemsize <= 4 else np.float64
 
 
-def pieces(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Successive rows of `x` as float32 or float64 blocks of about `BLOCK` numbers, for rows looked at before.
-
-    Examples
-    --------
-    >>> [piece.shape for piece in pieces(np.eye(1000))]
-    [(262, 1000), (262, 1000), (262, 1000), (214, 1000)]
-    """
-    step = max(1, BLOCK // x.shape[1])
+def pieces(x: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
+    """Successive rows of `x` as float32 or float64 arrays of about `size` numbers, for rows looked at before."""
+    step = max(1, size // x.shape[1])
     for start in range(0, len(x), step):
         yield np.asarray(x[start : start + step], precision(x))
 
@@ -147,12 +107,7 @@ def squares(x: np.ndarray) -> np.ndarray:
 
 
 def blocks(x: np.ndarray, name: str) -> Iterator[np.ndarray]:
-    """The pieces of `x`, every row looked at.
-
-    Raises
-    ------
-    ValueError
-        If a row is not finite or is not of unit norm (says which).
+    """The pieces of `x`; a row that is not finite or not of unit norm is refused.
 
     Examples
     --------
@@ -167,15 +122,14 @@ def blocks(x: np.ndarray, name: str) -> Iterator[np.ndarray]:
 
 def _with_squares(x, name):
     for block in pieces(x):
-        with np.errstate(over="ignore", invalid="ignore"):
-            square = squares(block)
+        square = squares(block)
         if not np.abs(square - 1).max() < 2 * NORM:  # true for nan, too
             _refuse(x, name)
         yield block, square
 
 
 def _refuse(x, name):
-    norms = np.concatenate([_norms(part) for part in pieces(x)])
+    norms = np.sqrt(np.concatenate([squares(piece.astype(float)) for piece in pieces(x)]))
     _refuse_no_direction(norms, name)
     off = np.abs(norms - 1)
     worst = int(off.argmax())
@@ -185,25 +139,10 @@ def _refuse(x, name):
     )
 
 
-def _norms(x):
-    """Norms of the rows in double precision; neither too large nor too small for their squares."""
-    scaled, exponents = _scaled(x.astype(float))
-    with np.errstate(over="ignore"):
-        return np.ldexp(np.sqrt(squares(scaled)), exponents)
-
-
-def _scaled(x):
-    """Each row divided by a power of two that brings it near 1, which is exact; and the exponents, (n,)."""
-    with np.errstate(invalid="ignore"):
-        _, exponents = np.frexp(np.abs(x).max(axis=1))
-        return np.ldexp(x, -exponents[:, None]), exponents
-
-
-def _refuse_no_direction(norms, name, first=0):
-    for bad, what in ((np.isnan(norms), "not finite"), (norms == 0, "zero")):
+def _refuse_no_direction(norms, name):
+    for bad, what in ((~np.isfinite(norms), "not finite"), (norms == 0, "zero")):
         if bad.any():
-            row = first + int(bad.argmax())
-            raise ValueError(f"{name}: row {row} is {what}, so it has no direction; drop or repair it")
+            raise ValueError(f"{name}: row {bad.argmax()} is {what}, so it has no direction; drop or repair it")
 
 
 def scan(x: np.ndarray, name: str) -> np.ndarray:
@@ -213,12 +152,11 @@ def scan(x: np.ndarray, name: str) -> np.ndarray:
     return x
 
 
-def sample(x: ArrayLike, size: int | None, seed: int = 0) -> np.ndarray:
+def sample(x: np.ndarray, size: int | None, seed: int = 0) -> np.ndarray:
     """`size` rows chosen by `seed`, in order, or all rows when there are no more or `size` is None.
 
     Arrays of as many rows give the same choice, so pairs stay pairs.
     """
-    x = as_array(x, "rows")
     size = check_sample(size)
     seed = check_seed(seed)
     if size is None or len(x) <= size:
@@ -226,32 +164,21 @@ def sample(x: ArrayLike, size: int | None, seed: int = 0) -> np.ndarray:
     return x[np.sort(np.random.default_rng(seed).choice(len(x), size, replace=False))]
 
 
-def normalise(x: ArrayLike, name: str, first: int = 0) -> np.ndarray:
-    """Rows divided by their norms, however large or small these are.
-
-    Parameters
-    ----------
-    x : array_like of float, shape (n, d)
-    name : str
-        What to call it in an error.
-    first : int
-        Number of the first row, where x is part of something.
-
-    Raises
-    ------
-    ValueError
-        If a row is not finite or is zero (says which).
+def normalise(x: ArrayLike, name: str) -> np.ndarray:
+    """Rows divided by their norms; one that is zero or not finite is refused.
 
     Examples
     --------
-    >>> normalise(np.array([[3.0, 4.0], [3e200, 4e200]]), "image")
-    array([[0.6, 0.8],
-           [0.6, 0.8]])
+    >>> normalise(np.array([[3.0, 4.0]]), "image")
+    array([[0.6, 0.8]])
     """
-    scaled, _ = _scaled(as_array(x, name))
-    norms = np.linalg.norm(scaled, axis=1)
-    _refuse_no_direction(norms, name, first)
-    return scaled / norms[:, None]
+    x = as_array(x, name)
+    x = x.astype(precision(x), copy=False)
+    _, exponents = np.frexp(np.abs(x).max(axis=1))
+    x = np.ldexp(x, -exponents[:, None])  # near 1, and exactly: no row is too long or too short to square
+    norms = np.linalg.norm(x, axis=1)
+    _refuse_no_direction(norms, name)
+    return x / norms[:, None]
 
 
 def nothing(x: np.ndarray) -> float:
@@ -274,30 +201,28 @@ def moments(x: np.ndarray, name: str) -> Moments:
     >>> moments(np.eye(2), "x")
     Moments(mean=array([0.5, 0.5]), variance=0.5)
     """
-    total = np.zeros(x.shape[1])
-    square = 0.0
-    for block, norms in _with_squares(x, name):
-        total += block.sum(0)
-        square += float(norms.sum(dtype=float))
-    mean = total / len(x)
-    variance = square / len(x) - float(mean @ mean)
-    return Moments(mean, variance) if variance > TIGHT else _tight_moments(x, mean)
+    mean, variance = _moments(_with_squares(x, name), len(x))
+    if variance > TIGHT:
+        return Moments(mean, variance)
+    near = mean.astype(precision(x))
+    apart = (piece - near for piece in pieces(x))
+    beyond, variance = _moments(((part, squares(part)) for part in apart), len(x))
+    return Moments(near + beyond, max(variance, 0.0))
 
 
-def _tight_moments(x, about):
-    about = about.astype(precision(x))  # about any point near the mean, nothing cancels
-    total = np.zeros(x.shape[1])
+def _moments(parts, n):
+    """Mean and variance of n rows that come in parts, with their squared norms."""
+    total = 0.0
     square = 0.0
-    for piece in pieces(x):
-        y = piece - about
-        total += y.sum(0)
-        square += float(squares(y).sum(dtype=float))
-    beyond = total / len(x)
-    return Moments(about + beyond, max(square / len(x) - float(beyond @ beyond), 0.0))
+    for part, of_rows in parts:
+        total += part.sum(0).astype(float)
+        square += float(of_rows.sum(dtype=float))
+    mean = total / n
+    return mean, square / n - float(mean @ mean)
 
 
 def covariance(x: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean row and covariance matrix (divided by n - 1) of the rows; about the mean where a cone is tight.
+    """Mean row and covariance matrix (divided by n - 1) of the rows.
 
     Examples
     --------
@@ -305,14 +230,10 @@ def covariance(x: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     array([[ 0.5, -0.5],
            [-0.5,  0.5]])
     """
-    mean, variance = moments(x, name)
-    kind = precision(x)
-    about = mean.astype(kind) if variance < 10 * TIGHT else None
-    products = np.zeros((len(mean), len(mean)))
-    step = 32 * max(1, BLOCK // len(mean))  # matrix products want more rows than a cache holds
-    for start in range(0, len(x), step):
-        part = np.asarray(x[start : start + step], kind)
-        part = part if about is None else part - about
-        products += part.T @ part
-    beyond = mean if about is None else mean - about
-    return mean, (products - len(x) * np.outer(beyond, beyond)) / (len(x) - 1)
+    mean = moments(x, name).mean
+    about = mean.astype(precision(x))
+    products = 0.0
+    for piece in pieces(x, 16 * BLOCK):  # matrix products want more rows than a cache holds
+        apart = piece - about
+        products += (apart.T @ apart).astype(float)
+    return mean, products / (len(x) - 1)

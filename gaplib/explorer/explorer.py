@@ -1,7 +1,4 @@
-"""The lambda explorer: one self-contained page in which the reader moves both clouds by hand.
-
-The page holds numbers, not frames: see `geometry`.
-"""
+"""The page of the lambda explorer: what is gathered for it, shown in a notebook, saved."""
 
 import html
 import json
@@ -10,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +15,7 @@ from numpy.typing import ArrayLike
 from gaplib import gap as measures
 from gaplib import modulate, rows
 from gaplib.datasets.pairs import label_columns
-from gaplib.explorer.geometry import geometry, numbers, pack
+from gaplib.explorer.geometry import geometry, measured, pack
 from gaplib.explorer.marks import coloured, one_a_pair, short, short_texts, thumbnails
 
 PAGE = Path(__file__).with_name("page.html")
@@ -74,29 +71,21 @@ def explore(
     Parameters
     ----------
     features : features.Features, or (ndarray, ndarray)
-        Pairs: features, or image and text rows of unit norm, paired, at least two.
-    labels : sequence, optional
-        What to colour by, one a pair; by default the labels of the features. More than seven different floats become a
-        continuous scale; of names, the most frequent have a colour of their own. None, NaN and "" are "no label".
-    n : int
-        Pairs drawn, chosen by `seed`. The measures are of all pairs.
-    seed : int
+        Pairs: features, or image and text rows of unit norm, at least two of each.
+    labels, texts, images : sequence, optional
+        One a pair, by default those of the features (which have no images): what to colour by, what to show under the
+        pointer, and what to show small. More than seven different floats become a continuous scale; of names, the most
+        frequent have a colour of their own; None, NaN and "" are "no label". Images are as in a pair table (encoded
+        files, or paths under the image root of the features), PIL images, arrays of 8-bit numbers, or None.
+    n, seed : int
+        Pairs drawn, and what chooses them. The measures are of all pairs.
     sweep : sweep.Sweep or DataFrame, optional
         A sweep or its table, for the curve of the test AUC. With features, only their dataset and encoder count.
     gap : ndarray of shape (d,), optional
         The gap vector to move along; by default that of the training rows of the features, or of the rows given.
-    texts : sequence of str, optional
-        Shown under the pointer, one a pair; by default those of the features.
-    images : sequence, optional
-        Shown small, one a pair: as in a pair table (encoded files, or paths under the image root of the features), PIL
-        images, arrays of 8-bit numbers, or None for no image.
     umap : (sequence of float, ndarray), optional
         From `project.umap_by_lambda` of the same pairs, all of which must be drawn.
     title : str, optional
-
-    Returns
-    -------
-    Explorer
 
     Raises
     ------
@@ -111,29 +100,29 @@ def explore(
     >>> explorer, len(explorer.page) < 100_000
     (Explorer(title='eight made pairs'), True)
     """
-    given = _given(features, gap)
-    image, text = rows.check_pairs(given.image, given.text, least=2)
-    gap = modulate.check_gap(given.gap, image, text)
+    image, text, known = _pairs(features)
+    image, text = rows.check_pairs(image, text, least=2)
+    gap, gap_of = _gap(gap, features, image, text)
     total = len(image)
-    chosen = rows.sample(np.arange(total), n, seed)
-    labels = one_a_pair(given.labels if labels is None else labels, "labels", chosen, total)
-    texts = one_a_pair(given.texts if texts is None else texts, "texts", chosen, total)
-    images = one_a_pair(images, "images", chosen, total)
+    drawn = rows.sample(np.arange(total), n, seed)
+    labels = one_a_pair(known.get("labels") if labels is None else labels, "labels", drawn, total)
+    texts = one_a_pair(known.get("texts") if texts is None else texts, "texts", drawn, total)
+    images = one_a_pair(images, "images", drawn, total)
     data = {
-        "title": short(title or given.title),
-        "n": len(chosen),
+        "title": short(title or known.get("title", "Images and texts")),
+        "n": len(drawn),
         "total": total,
         "seed": int(seed),
-        "gap_of": given.gap_of,
-        "pair": chosen.tolist(),
-        "curves": _curves(sweep, given.dataset, given.encoder),
+        "gap_of": gap_of,
+        "pair": drawn.tolist(),
+        "curves": _curves(sweep, known.get("dataset"), known.get("encoder")),
         "labels": coloured(labels),
         "texts": short_texts(texts),
-        "thumbs": thumbnails(images, chosen, given.root),
-        "umap": _umap(umap, total, len(chosen)),
+        "thumbs": thumbnails(images, drawn, known.get("root")),
+        "umap": _umap(umap, total, len(drawn)),
     }
-    data |= numbers(image, text, gap)
-    data |= geometry(np.asarray(image[chosen], float), np.asarray(text[chosen], float), gap, seed)
+    data |= measured(image, text, gap)
+    data |= geometry(np.asarray(image[drawn], float), np.asarray(text[drawn], float), gap, seed)
     return Explorer(data["title"], _filled(data))
 
 
@@ -143,42 +132,33 @@ def _filled(data):
     return PAGE.read_text(encoding="utf-8").replace("__DATA__", text)
 
 
-class _Given(NamedTuple):
-    """What the first argument of `explore` gives: rows, and what the others are by default."""
-
-    image: np.ndarray
-    text: np.ndarray
-    gap: np.ndarray | None
-    gap_of: str
-    labels: Sequence | None = None
-    texts: Sequence | None = None
-    title: str = "Images and texts"
-    root: Path | None = None
-    dataset: str | None = None
-    encoder: str | None = None
-
-
-def _given(features, gap):
+def _pairs(features):
+    """Image rows, text rows, and what features know of them besides."""
     if isinstance(features, tuple | list) and len(features) == 2:
-        return _Given(*features, gap, "fitted on these pairs" if gap is None else "as given")
+        image, text = features
+        return image, text, {}
     if not hasattr(features, "paired"):
         kind = type(features).__name__
         raise ValueError(f"features: Features, or two arrays (image, text) of paired rows, needed; got {kind}")
-    gap_of = "as given"
-    if gap is None:
-        gap = measures.gap_vector(*features.paired("train"))
-        gap_of = "fitted on training pairs"
-    return _Given(
-        *features.paired(),
-        gap,
-        gap_of,
-        labels=_labels(features),
-        texts=features.pairs.get("text"),
-        title=f"{features.about.name} by {features.encoder}",
-        root=features.about.root,
-        dataset=features.about.name,
-        encoder=features.encoder,
-    )
+    about = features.about
+    known = {
+        "title": f"{about.name} by {features.encoder}",
+        "labels": _labels(features),
+        "texts": features.pairs.get("text"),
+        "root": about.root,
+        "dataset": about.name,
+        "encoder": features.encoder,
+    }
+    return *features.paired(), known
+
+
+def _gap(gap, features, image, text):
+    """The gap to move along, and in words where it comes from."""
+    if gap is not None:
+        return modulate.check_gap(gap, image, text), "as given"
+    if hasattr(features, "paired"):
+        return measures.gap_vector(*features.paired("train")), "fitted on training pairs"
+    return measures.gap_vector(image, text), "fitted on these pairs"
 
 
 def _labels(features):
@@ -217,11 +197,10 @@ def _curves(sweep, dataset, encoder):
     cells = [cell for _, cell in table.groupby(CELL, sort=False)]
     if not 0 < len(cells) <= CURVES:
         raise ValueError(f"sweep: from 1 to {CURVES} curves can be shown, it holds {len(cells)}{which}")
-    told = [column for column in CELL if table[column].nunique() > 1]
-    return [_curve(cell, told) for cell in cells]
+    differ = [column for column in CELL if table[column].nunique() > 1]
+    return [_curve(cell, differ) for cell in cells]
 
 
-def _curve(cell, told):
-    names = [str(cell[column].iloc[0]) for column in told]
-    numbers = cell.sort_values("lam")[["lam", "mean", "std"]].to_dict("list")
-    return {"name": ", ".join(names) or "test AUC"} | numbers
+def _curve(cell, differ):
+    name = ", ".join(str(cell[column].iloc[0]) for column in differ)
+    return {"name": name or "test AUC"} | cell.sort_values("lam")[["lam", "mean", "std"]].to_dict("list")

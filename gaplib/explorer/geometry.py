@@ -1,7 +1,7 @@
 """The numbers with which the browser moves both clouds.
 
-Along fixed directions a moved row is (x.axis + s gap.axis) / |x'|, so that the browser computes every lambda exactly.
-What depends on all rows is computed here, for each lambda the slider can take.
+Along a fixed axis a moved row is at (x.axis + s gap.axis) / |x'|, with |x'| from x.gap and |gap|, so the browser finds
+every lambda exactly from four numbers a row. What depends on all rows is computed here, for each place of the slider.
 """
 
 import base64
@@ -23,7 +23,7 @@ MEASURES = {
 ARCS = 100  # pairs joined on the sphere
 
 
-def numbers(image: np.ndarray, text: np.ndarray, gap: np.ndarray) -> dict:
+def measured(image: np.ndarray, text: np.ndarray, gap: np.ndarray) -> dict:
     """The measures of all rows at every place of the slider."""
     table = modulate.by_lambda(image, text, LAMS, gap)
     return {
@@ -37,35 +37,36 @@ def numbers(image: np.ndarray, text: np.ndarray, gap: np.ndarray) -> dict:
 
 
 def geometry(image: np.ndarray, text: np.ndarray, gap: np.ndarray, seed: int) -> dict:
-    """What the browser needs to move the rows drawn, and the plane of the two axes along which the gap is longest."""
+    """What moves the rows drawn: where they and the gap lie along three shared axes, and what pairs have in common.
+
+    Two of the axes span the `plane` that is drawn, those along which the gap is longest; `held` is the share of its
+    length to be seen there.
+    """
     axes = project.shared_pca(image, text, 3)
-    axes = np.pad(axes, ((0, 3 - len(axes)), (0, 0)))  # rows may be narrower than that
-    along = axes @ gap
-    longest_first = np.argsort(-np.abs(along), kind="stable")
+    gap_seen = axes @ gap
+    longest_first = np.argsort(-np.abs(gap_seen), kind="stable")
     plane = np.sort(longest_first[:2])
-    length = max(np.linalg.norm(gap), project.SHORT)
-    partner = _partners(len(image), seed)
-    seen_images = np.column_stack([image @ axes.T, image @ gap])
-    seen_texts = np.column_stack([text @ axes.T, text @ gap])
-    paired = np.einsum("ij,ij->i", image, text)
-    unpaired = np.einsum("ij,ij->i", image, text[partner])
+    length = np.linalg.norm(gap)
+    directions = np.vstack([axes, gap]).T
     return {
-        "rows": pack(np.stack([seen_images, seen_texts])),
-        "pairs": pack(np.column_stack([paired, partner, unpaired])),
-        "gap": along.tolist(),
-        "gap2": float(gap @ gap),
+        "rows": pack([image @ directions, text @ directions]),
+        "pairs": pack(_cosines(image, text, seed)),
+        "gap": gap_seen.tolist(),
+        "gap2": float(length**2),
         "plane": plane.tolist(),
         "arcs": ARCS,
-        "held": float(np.linalg.norm(along[plane]) / length),
+        "held": float(np.linalg.norm(gap_seen[plane]) / max(length, 1e-9)),
     }
 
 
-def _partners(n, seed):
-    """For each row another one, unpaired: the next in one random cycle of all."""
-    order = np.random.default_rng(seed).permutation(n)
-    partner = np.empty_like(order)
-    partner[order] = np.roll(order, 1)
-    return partner
+def _cosines(image, text, seed):
+    """Of each image its cosine with its own text, another pair's number, and its cosine with that pair's text."""
+    order = np.random.default_rng(seed).permutation(len(image))
+    other = np.empty_like(order)
+    other[order] = np.roll(order, 1)  # the next in one cycle of all, so never its own
+    paired = np.einsum("ij,ij->i", image, text)
+    unpaired = np.einsum("ij,ij->i", image, text[other])
+    return np.column_stack([paired, other, unpaired])
 
 
 def pack(numbers: ArrayLike) -> str:

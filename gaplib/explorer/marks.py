@@ -32,23 +32,19 @@ def one_a_pair(values: Sequence | None, name: str, chosen: np.ndarray, total: in
 
 
 def coloured(labels: list | None) -> dict | None:
-    """Colour and name of each label, and what the legend says: of many different floats a scale, else a colour each."""
+    """The label of each pair, its colour, and the legend: a scale of many different floats, else a colour a label."""
     if labels is None:
         return None
     labels = pd.Series(labels).replace([np.inf, -np.inf], np.nan)
     continuous = pd.api.types.is_float_dtype(labels) and labels.nunique() > len(PALETTE)
-    names = _names(labels, continuous)
-    codes, distinct = pd.factorize(names)
-    look = _scale(labels) if continuous else _frequent(codes, distinct)
-    return look | {"continuous": continuous, "all": codes.tolist(), "names": distinct.tolist()}
-
-
-def _names(labels, continuous):
     if continuous:
         names = labels.map("{:.4g}".format)
     else:
         names = labels.convert_dtypes().astype(object).map(short)  # whole numbers without ".0"
-    return names.mask(labels.isna() | (names.str.strip() == ""), NO_LABEL)
+    names = names.mask(labels.isna() | (names.str.strip() == ""), NO_LABEL)
+    colours = _scale(labels) if continuous else _frequent(names)
+    numbers, distinct = pd.factorize(names)
+    return colours | {"continuous": continuous, "all": numbers.tolist(), "names": distinct.tolist()}
 
 
 def _scale(values):
@@ -68,25 +64,24 @@ def _scale(values):
     }
 
 
-def _frequent(codes, distinct):
-    """A colour each for the most frequent labels, grey for all the others."""
-    most = len(PALETTE)
-    order = np.argsort(-np.bincount(codes), kind="stable")
-    colour = np.full(len(distinct), most)
-    colour[order[:most]] = np.arange(min(most, len(distinct)))
-    shown = distinct[order[:most]].tolist()
-    others = len(distinct) - most
-    if others > 0:
-        shown.append(f"{others} other{'s' * (others > 1)}")
-    return {"colours": [*PALETTE, OTHER], "codes": colour[codes].tolist(), "shown": shown}
+def _frequent(names):
+    """A colour each for the most frequent names, grey for all the others."""
+    counts = names.value_counts(sort=False).sort_values(ascending=False, kind="stable")
+    frequent = counts.index[: len(PALETTE)]
+    others = len(counts) - len(frequent)
+    codes = frequent.get_indexer(names)
+    return {
+        "colours": [*PALETTE, OTHER],
+        "codes": np.where(codes < 0, len(PALETTE), codes).tolist(),  # -1: not among the frequent
+        "shown": [*frequent, f"{others} other{'s' * (others > 1)}"] if others else list(frequent),
+    }
 
 
 def short_texts(texts: list | None) -> list[str] | None:
     """Texts as they are shown, empty where there is none."""
     if texts is None:
         return None
-    texts = pd.Series(texts, dtype=object)
-    return texts.where(texts.notna(), "").map(short).tolist()
+    return ["" if pd.isna(text) else short(text) for text in texts]
 
 
 def short(text: object) -> str:
@@ -106,14 +101,15 @@ def thumbnails(images: list | None, chosen: np.ndarray, root: Path | None) -> di
     if images is None:
         return None
     images = [bytes(image) if isinstance(image, bytearray | memoryview) else image for image in images]
-    keys = pd.Series([image if _comparable(image) else id(image) for image in images], dtype=object)
+    keys = pd.Series([_key(image) for image in images], dtype=object)
     index, _ = pd.factorize(keys)
     first = np.flatnonzero(keys.notna() & ~keys.duplicated())
     return {"index": index.tolist(), "pictures": [_small(images[k], root, f"images, row {chosen[k]}") for k in first]}
 
 
-def _comparable(image):
-    return image is None or isinstance(image, str | bytes | float)
+def _key(image):
+    """What tells images apart: a path or bytes themselves, None or NaN for none, and anything else as the object."""
+    return image if image is None or isinstance(image, str | bytes | float) else id(image)
 
 
 def _small(image, root, where):
