@@ -20,6 +20,7 @@ from gaplib import datasets, encoders, explorer, modulate, paths, project
 from gaplib.datasets import pairs
 from gaplib.explorer.geometry import MEASURES
 
+pytestmark = pytest.mark.slow
 START = paths.REPO / "notebooks" / "00-start-here.ipynb"
 TEXTS = ["</script><b>bold</b>", *(f"text {i}" for i in range(1, 60))]
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from gaplib import paths, study
 
+pytestmark = pytest.mark.slow
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = sorted(HOME.glob("[0-9]*.ipynb"))
 LESSONS = sorted((HOME / "lessons").glob("[a-z]*.ipynb"))
