@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
-from gaplib import datasets, sweep
+from gaplib import sweep
 from gaplib.datasets import pairs
 
 
@@ -35,8 +35,8 @@ def look(image):
     ("name", "weight"),  # of the picture's features against those of the words
     [("phantom-cxr", 0.3), ("phantom-derm", 0.3), ("phantom-fundus", 0.3), ("emoji", 0.03), ("clipart-qa", 0.1)],
 )
-def test_both_modalities_beat_each_alone(name, weight):
-    table, about = datasets.load(name)
+def test_both_modalities_beat_each_alone(whole, name, weight):
+    table, about = whole(name)
     y = pairs.targets(table, about)
     y = y if about.task == "multilabel" else np.eye(len(about.labels))[y]
     train, test = ((table["split"] == split).to_numpy() for split in ("train", "test"))
