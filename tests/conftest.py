@@ -17,8 +17,8 @@ from gaplib.features import Features
 
 collect_ignore = ["helpers"]
 # Files of more than half a minute; those that read what `test_smoke` makes come well after it, lest they wait.
-LONGEST = ["test_smoke", "test_browser", "test_small_studies", "test_paper", "test_extract", "test_fusion", "test_cluster"]
-LONGEST += ["test_jupyterlab", "test_book", "test_encoders", "test_hub", "test_pairs", "test_fundus"]
+LONGEST = ["test_smoke", "test_browser", "test_small_studies", "test_paper", "test_extract", "test_fusion"]
+LONGEST += ["test_cluster", "test_jupyterlab", "test_book", "test_encoders", "test_hub", "test_pairs", "test_fundus"]
 OFFLINE = str(Path(__file__).parent / "helpers" / "offline")
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": OFFLINE}
 runpy.run_path(f"{OFFLINE}/sitecustomize.py")
