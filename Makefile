@@ -121,10 +121,10 @@ lint: .venv/stamp ## ruff over code and notebooks, the arrows of the house; note
 	$(PY) -m nbstripout --keep-id --verify notebooks/*.ipynb notebooks/lessons/*.ipynb
 	.venv/bin/lint-imports --no-cache
 
-# By two workers; what looks at the same executed notebooks stays in one of them.
-WORKERS = -n $(JOBS) --dist loadgroup
+# By two workers, in the order of tests/conftest.py. A file's tests stay in one of them, which makes once what they share.
+WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 check: lint ## lint and the fast tests: within two minutes
-	$(PY) -m pytest -q $(WORKERS) -m "not slow" --ignore=tests/notebooks --ignore=tests/explorer/test_browser.py
+	$(PY) -m pytest -q $(WORKERS) -m "not slow"
 
 test: lint ## everything: lint, unit tests, doctests, all notebooks under the smoke study
 	$(PY) -m pytest $(WORKERS)

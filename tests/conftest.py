@@ -16,6 +16,9 @@ from gaplib.datasets.pairs import About
 from gaplib.features import Features
 
 collect_ignore = ["helpers"]
+# Files of more than half a minute; those that read what `test_smoke` makes come well after it, lest they wait.
+LONGEST = ["test_smoke", "test_browser", "test_small_studies", "test_paper", "test_extract", "test_fusion"]
+LONGEST += ["test_cluster", "test_jupyterlab", "test_book", "test_encoders", "test_hub", "test_pairs", "test_fundus"]
 OFFLINE = str(Path(__file__).parent / "helpers" / "offline")
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": OFFLINE}
 runpy.run_path(f"{OFFLINE}/sitecustomize.py")
@@ -50,9 +53,7 @@ def make_features():
     return make
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items):
-    """With several workers, what looks at the same executed notebooks stays in one of them."""
-    for item in items:
-        if "notebooks" in item.path.relative_to(Path(__file__).parents[1]).parts:
-            item.add_marker(pytest.mark.xdist_group("notebooks"))
+    """The longest files first, for what two workers get last must be short."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))

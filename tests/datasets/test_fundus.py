@@ -7,15 +7,14 @@ import pandas as pd
 import pytest
 from PIL import ImageOps
 
-from gaplib import datasets
 from gaplib.datasets.pairs import SPLITS, open_image
 from gaplib.datasets.paper import brset
 from gaplib.datasets.phantoms import fundus
 
 
 @pytest.fixture(scope="module")
-def table():
-    return datasets.load("phantom-fundus").pairs
+def table(whole):
+    return whole("phantom-fundus").pairs
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Pair tables: the embedded datasets as promised, your own CSV, and one clear message for each thing wrong."""
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from gaplib import datasets
 from gaplib.datasets import pairs
 from gaplib.datasets.pairs import About, fingerprint, open_image, sample, split_by_group, validate
 
@@ -24,12 +22,9 @@ SPELLED = {  # words that would spell out a phantom-derm label
 }
 
 
-load = cache(datasets.load)  # phantoms take seconds to draw
-
-
 @pytest.fixture(params=["clipart", "phantom-cxr", "phantom-derm"])
-def dataset(request):
-    return load(request.param)
+def dataset(request, whole):
+    return whole(request.param)
 
 
 @pytest.mark.slow
@@ -61,8 +56,8 @@ def test_texts_do_not_spell_the_label(dataset):
         assert not spelled.any(), (label, texts[spelled].iloc[0])
 
 
-def test_reports_tell_of_findings_only_as_reliably_as_reports_do():
-    table, _ = load("phantom-cxr")
+def test_reports_tell_of_findings_only_as_reliably_as_reports_do(whole):
+    table, _ = whole("phantom-cxr")
     effusion = table["text"].str.contains("effusion|angle|fluid", case=False)
     present = table["Pleural Effusion"] == 1
     assert 0.1 < (~effusion[present]).mean() < 0.6  # omitted
@@ -71,7 +66,7 @@ def test_reports_tell_of_findings_only_as_reliably_as_reports_do():
 
 
 @pytest.mark.slow
-def test_training_pairs_are_disjoint_from_every_evaluation_set():
+def test_training_pairs_are_disjoint_from_every_evaluation_set(whole):
     from train import training_pairs
 
     for data, names in (("drawings", ["clipart"]), ("phantoms", ["phantom-cxr", "phantom-derm"])):
@@ -79,7 +74,7 @@ def test_training_pairs_are_disjoint_from_every_evaluation_set():
         images = set(fit["image"]) | set(held_out["image"])
         assert not set(fit["image"]) & set(held_out["image"])
         for name in names:
-            table = load(name).pairs
+            table = whole(name).pairs
             assert not images & set(table["image"])
             assert not (set(fit["group"]) | set(held_out["group"])) & set(table["group"])
 

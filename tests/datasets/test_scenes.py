@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gaplib import datasets
 from gaplib.datasets import scenes
 from gaplib.datasets.pairs import SPLITS, open_image
 
@@ -12,8 +11,8 @@ KINDS = {"what": scenes.THINGS, "where": scenes.SIDES, "number": scenes.NUMBERS,
 
 
 @pytest.fixture(scope="module")
-def table():
-    return datasets.load("clipart-qa").pairs
+def table(whole):
+    return whole("clipart-qa").pairs
 
 
 def test_several_questions_a_scene_and_every_answer_in_every_split(table):

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import re
 import shutil
-from functools import cache
 
 import checkpoints
 import numpy as np
@@ -18,6 +17,7 @@ from transformers import AutoModel, AutoProcessor, CLIPModel, SiglipModel
 
 from gaplib import encoders, paths
 from gaplib.datasets.pairs import open_image
+from gaplib.datasets.phantoms import cxr, derm
 
 MINIS = {
     "mini-clip": CLIPModel,
@@ -33,12 +33,19 @@ def encoder(request):
     return encoders.load(request.param, "cpu")
 
 
-@cache
-def pairs_of(data):
-    """Training and held-out pairs; drawing 40,000 phantoms takes a minute or two."""
-    from train import training_pairs
+def unseen(data):
+    """Held-out pairs, and how near their recall must be to that of the curve.
 
-    return training_pairs(data)
+    The curve's own drawings are committed. Its phantoms would have to be drawn among 40,000, so others, of a seed that
+    no encoder was trained on, stand for them: within three standard errors of a recall among 400.
+    """
+    from train import CANDIDATES, training_pairs
+
+    if data == "drawings":
+        return training_pairs(data)[1], 0.01  # weights were rounded to half precision after the curve
+    chests = cxr.phantom_cxr(n=CANDIDATES // 2, seed=2).pairs
+    lesions = derm.phantom_derm(n=CANDIDATES // 2, seed=2, bare=0).pairs
+    return pd.concat([chests, lesions]), 0.06
 
 
 @pytest.fixture(scope="module")
@@ -269,18 +276,17 @@ def test_card_and_curve(encoder):
     assert curve["recall_at_10"].iloc[-1] >= (0.5 if encoders.REGISTRY[encoder.name].domain == "medical" else 0.2)
 
 
-@pytest.mark.slow
 def test_held_out_recall_is_what_the_curve_says(encoder):
     from train import CANDIDATES, RECIPES
 
     from gaplib.gap import recall_at_k
 
-    _, held_out = pairs_of(RECIPES[encoder.name].data)
+    held_out, tolerance = unseen(RECIPES[encoder.name].data)
     image = encoder.encode_images([open_image(image) for image in held_out["image"]])
     recall = np.mean(recall_at_k(image, encoder.encode_texts(list(held_out["text"])), 10))
     said = pd.read_csv(paths.ENCODERS / encoder.name / "curve.csv")["recall_at_10"].iloc[-1]
     assert len(held_out) == CANDIDATES
-    assert recall == pytest.approx(said, abs=0.01)  # weights were rounded to half precision after the curve
+    assert recall == pytest.approx(said, abs=tolerance)
 
 
 def test_open_clip_folder_needs_no_hub():

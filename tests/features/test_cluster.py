@@ -18,11 +18,13 @@ from gaplib.features import engine_ray, store
 def kill_one_worker(ledger, killed):
     """As soon as a block is finished, kill an actor that is busy with another."""
     while not killed:
+        time.sleep(0.02)
+        if not (ledger.exists() and ledger.read_bytes().count(b"start")):
+            continue
         workers = [p for p in psutil.Process().children(recursive=True) if "MapWorker" in " ".join(cmdline(p))]
-        if ledger.exists() and ledger.read_bytes().count(b"start") and workers:
+        if workers:
             killed.append(workers[0].pid)
             os.kill(workers[0].pid, signal.SIGKILL)
-        time.sleep(0.02)
 
 
 def cmdline(process):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from shared import once
 
 from gaplib import paths
 
@@ -11,7 +12,11 @@ from gaplib import paths
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
     """What the smoke study made."""
-    root = tmp_path_factory.mktemp("smoke")
+    return once(tmp_path_factory, "smoke", run_all)
+
+
+def run_all(root):
+    """Run all notebooks of the smoke study, and the lessons, with what they make below `root`."""
     home = paths.REPO / "notebooks"
     notebooks = [*sorted(home.glob("[0-9]*.ipynb")), *sorted((home / "lessons").glob("[a-z]*.ipynb"))]
     with pytest.MonkeyPatch.context() as patch:
@@ -19,4 +24,3 @@ def root(tmp_path_factory):
         command = [sys.executable, "-m", "gaplib.study", "smoke", *map(str, notebooks)]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return root

@@ -14,6 +14,7 @@ from pages import WAIT, launch
 
 from gaplib import paths
 
+pytestmark = pytest.mark.slow
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = [path.stem for path in sorted(HOME.glob("[0-9]*.ipynb"))]
 LESSONS = [f"lessons/{name}" for name in ("cone-from-random-networks", "watch-the-gap-form", "move-the-gap-by-hand")]

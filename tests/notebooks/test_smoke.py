@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from gaplib import paths, study
+from gaplib import paths, plots, study
 
+pytestmark = pytest.mark.slow
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = sorted(HOME.glob("[0-9]*.ipynb"))
 LESSONS = sorted((HOME / "lessons").glob("[a-z]*.ipynb"))
-FIGURES = ["cones-umap", "cones-sphere", "cosines", "gap-by-lambda", "auc-by-lambda", "sensitivity"]
-FIGURES += ["controls", "verdicts", "published", "learned-lambda"]
+FIGURES = [name.replace("_", "-") for name in plots.__all__ if name not in ("caption", "style", "umap_by_lambda")]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS + LESSONS, ids=lambda p: p.stem)

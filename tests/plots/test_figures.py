@@ -1,6 +1,7 @@
 """Figures: what is drawn is what the table says, and nothing lies on anything else, in a study of any size."""
 
 import itertools
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,16 @@ from gaplib.plots import clouds, curves, forest, style
 DATASETS, ENCODERS = ("one", "two", "three"), ("mini-clip", "mini-siglip", "mini-biomedclip", "mini-medsiglip")
 CELLS = list(itertools.product(DATASETS, ENCODERS))
 LAMS = (0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("name", sorted(set(plots.__all__) - {"caption", "style"}))
+def test_every_figure_is_made_shown_and_described(name):
+    name = name.replace("_", "-")
+    made = re.search(r"^FIGURES = ((?:.*\\\n)*.*)$", (paths.REPO / "Makefile").read_text(), re.M)[1]
+    assert name in re.findall("[a-z-]+", made)
+    (picture,) = (paths.REPO / "figures" / "gallery").glob(f"{name}.*")
+    row = f"| ![](gallery/{picture.name}) <br> `{name}` |"
+    assert row in (paths.REPO / "figures" / "README.md").read_text()
 
 
 @pytest.fixture(autouse=True)
