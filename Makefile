@@ -135,17 +135,19 @@ bench: .venv/stamp ## what measures, sweeps and extraction cost, as ratios; abou
 data: .venv/stamp ## which of the datasets to download are here, and where to get the others
 	@$(PY) -m gaplib.datasets
 
-# The committed mini encoders, trained anew: about an hour of CPU; `make -j2 encoders` trains two at once.
+BROAD = data/downloads/icons/broad.parquet
+RESVG = resvg-py==0.5.0
+# The committed mini encoders, trained anew, each with a fixed and with a learned scale: some hours of CPU in all;
+# `make -j2 encoders` trains two at once.
 MINIS = mini-clip mini-siglip mini-biomedclip mini-medsiglip
 TRAINED = $(addprefix train-,$(MINIS))
 encoders: $(TRAINED) ## train the mini encoders anew (replaces data/encoders)
 .PHONY: $(TRAINED)
-$(TRAINED): train-%: .venv/stamp
+$(TRAINED): train-%: $(BROAD)
 	$(PY) data/encoders/train.py $*
+	$(PY) data/encoders/train.py $* --learned
 
-# Broad training pairs: 26 icon sets, fetched by npm in pinned versions and rendered; too large to commit.
-BROAD = data/downloads/icons/broad.parquet
-RESVG = resvg-py==0.5.0
+# Their broad training pairs: 26 icon sets, fetched by npm in pinned versions and rendered; too large to commit.
 broad: $(BROAD) ## fetch and render the broad training pairs (npm; a few minutes), into data/downloads/icons
 $(BROAD): data/pairs/iconify.py data/pairs/build.py data/pairs/clipart.parquet data/pairs/emoji.parquet | .venv/stamp
 	@$(PY) -m uv pip install --quiet --python $(PY) --target data/downloads/vendor --no-deps $(RESVG)

@@ -8,9 +8,18 @@ import torch
 
 from gaplib.names import pick
 
-WIDTH, HEADS, PATCH, IMAGE, DIM = 128, 4, 16, 96, 128
-IMAGE_LAYERS, TEXT_LAYERS, WORDS = 4, 2, 3000
+WIDTH = 256  # of the towers and of the embeddings
+HIDDEN = 384
+HEADS = 4
+IMAGE = 80
+PATCH = 16
+IMAGE_LAYERS = 3
+TEXT_LAYERS = 2
+WORDS = 3000
 MEAN = STD = (0.5, 0.5, 0.5)
+# Every byte that a word can end with. CLIP's unknown token is its end token, so an ending that its tokenizer did not
+# know would cut a text there.
+ENDINGS = [chr(code) for code in [*range(0x21, 0x7F), *range(0x4E00, 0x4E40)]]
 
 
 def build(name, texts, context, folder, previous):
@@ -46,7 +55,7 @@ def _tokenizer(folder, fit):
 def _towers(vocabulary, context):
     shared = {
         "hidden_size": WIDTH,
-        "intermediate_size": 4 * WIDTH,
+        "intermediate_size": HIDDEN,
         "num_attention_heads": HEADS,
     }
     vision = {"num_hidden_layers": IMAGE_LAYERS, "image_size": IMAGE, "patch_size": PATCH}
@@ -59,14 +68,15 @@ def _clip(texts, context, folder):
 
     seed = {"<|startoftext|>": 0, "<|endoftext|>": 1}
     untrained = CLIPTokenizer(vocab=seed, merges=[])
-    tokenizer = _tokenizer(folder, lambda: untrained.train_new_from_iterator(texts, WORDS, show_progress=False))
+    fitted_to = texts + ENDINGS
+    tokenizer = _tokenizer(folder, lambda: untrained.train_new_from_iterator(fitted_to, WORDS, show_progress=False))
     tokenizer.model_max_length = context
     text, vision = _towers(len(tokenizer), context)
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = CLIPConfig(
         text_config=text | ids | {"pad_token_id": tokenizer.pad_token_id},
         vision_config=vision,
-        projection_dim=DIM,
+        projection_dim=WIDTH,
     )
     images = CLIPImageProcessor(size={"shortest_edge": IMAGE}, crop_size={"height": IMAGE, "width": IMAGE})
     CLIPModel(config).save_pretrained(folder)
@@ -125,9 +135,9 @@ def _biomedclip(texts, context, folder):
         **text, pad_token_id=tokenizer.pad_token_id, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     ).save_pretrained(folder)
     model_cfg = {
-        "embed_dim": DIM,
+        "embed_dim": WIDTH,
         "vision_cfg": {
-            "timm_model_name": "test_vit",
+            "timm_model_name": "test_vit4",
             "timm_model_pretrained": False,
             "timm_pool": "",
             "timm_proj": "linear",

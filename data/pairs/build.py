@@ -1,15 +1,12 @@
-"""Make clipart.parquet (evaluation) and drawings.parquet (encoder training) from published packages.
+"""Make clipart.parquet (evaluation) and drawings.parquet (encoder training) from the packages of OpenClipart.
 
 apt-get download openclipart-svg openclipart-png  # unpack: dpkg -x FILE FOLDER
-npm pack openmoji@17.0.0 lucide-static@1.62.0 @tabler/icons@3.51.0 @mdi/svg@7.4.47
-# unpack each: tar xzf FILE -C FOLDER/openmoji, FOLDER/lucide-static, FOLDER/tabler-icons, FOLDER/mdi-svg
-pip install --target vendor resvg-py && PYTHONPATH=vendor python data/pairs/build.py FOLDER
+python data/pairs/build.py FOLDER
 """
 
 import argparse
 import html
 import io
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -26,8 +23,7 @@ from scipy.sparse.csgraph import connected_components
 from gaplib.datasets.pairs import split_by_group
 
 SIDE, MARGIN, MOST_FLAGS, SAME_TEXT, MOST_TAGS = 64, 2, 400, 6, 12  # SAME_TEXT: rows that may share a text
-ICONS = ("openmoji", "lucide-static", "tabler-icons", "mdi-svg")
-ROW = ["image", "title", "tags", "source", "label", "collection"]
+ROW = ["image", "title", "tags", "source", "label"]
 LARGEST = 30_000_000  # pixels; from twice as many on, a picture is a decompression bomb, and skipped
 
 FOLDERS = {  # label: its folders of the collection; the first match wins
@@ -144,43 +140,7 @@ def read_openclipart(root):
         names = (name if "geography" in name else names).replace("signs_and_symbols", "SIGN")
         label = next((c for c, where in FOLDERS.items() if re.search(f"(^| )({where})", names)), "")
         tags = [k for k in tags if len(k) < 5 or plain(k) not in author]
-        yield fit(picture), title, tags, name, label, "openclipart"
-
-
-def list_icons(folder):
-    """(collection, svg file, name, tags, most icons of its first word) of the icons, less their variants."""
-    emoji, lucide, tabler, mdi = (next(folder.rglob(f"{name}/package")) for name in ICONS)
-    for e in json.loads((emoji / "data/openmoji.json").read_text()):
-        if not e["skintone"] and e["subgroups"] not in ("regional-indicator", "brand"):
-            tags = re.split(r"\s*,\s*", f"{e['tags']},{e['openmoji_tags']},{e['subgroups']}")
-            yield "openmoji", emoji / f"color/svg/{e['hexcode']}.svg", e["annotation"], tags, 100
-    for name, tags in sorted(json.loads((lucide / "tags.json").read_text()).items()):
-        yield "lucide", lucide / f"icons/{name}.svg", name, tags, 14
-    for name, t in sorted(json.loads((tabler / "icons.json").read_text()).items()):
-        if t["category"] not in ("Brand", "Letters", "Numbers") and not re.search(r"-off$|\d", name):
-            tags = [*map(str, t["tags"]), t["category"].lower()]
-            yield "tabler", tabler / f"icons/outline/{name}.svg", name, tags, 12
-    for m in sorted(json.loads((mdi / "meta.json").read_text()), key=lambda m: m["name"]):
-        variant = m["deprecated"] or re.search(r"-(off|outline|multiple|variant)\b|\d|alpha-", m["name"])
-        if not variant and "Brand / Logo" not in m["tags"]:
-            tags = [*m["aliases"], *re.split(r" / | \+ ", " / ".join(m["tags"]).lower())]
-            yield "mdi", mdi / f"svg/{m['name']}.svg", m["name"], tags, 8
-
-
-def read_icons(folder):
-    """Rows of the icon collections, drawn dark on white (OpenMoji in its colours)."""
-    from resvg_py import svg_to_bytes  # pip install --target vendor resvg-py, and PYTHONPATH=vendor
-
-    seen = Counter()
-    for collection, path, name, tags, most in list_icons(folder):
-        head = collection, "flag" if "flag" in name.lower() else re.split("[-:]", name)[0]
-        if any(tags) and path.exists() and seen[head] < most:
-            svg = re.sub(r"<!--.*?-->", "", path.read_text(), flags=re.S)
-            image = fit(Image.open(io.BytesIO(bytes(svg_to_bytes(svg_string=svg, width=128, height=128)))))
-            if image and collection != "openmoji":  # 16 greys are enough for one ink, and halve the file
-                image = image.convert("L").point(lambda v: round(v / 17) * 17).convert("RGB")
-            seen[head] += image is not None
-            yield image, words(name), [*map(words, tags)], path.stem, "", collection
+        yield fit(picture), title, tags, name, label
 
 
 def close_pairs(a, b, bits):
@@ -195,7 +155,7 @@ def tidy(rows):
     table = pd.DataFrame(rows, columns=ROW).dropna(subset="image").reset_index(drop=True)
     titles = table["title"].map(plain)
     key = titles.str.replace(VARIANT, " ", regex=True).str.split().map(sorted).str.join(" ")
-    table["key"] = np.where(table["collection"] == "openclipart", "drawing: ", "icon: ") + key.where(key != "", titles)
+    table["key"] = "drawing: " + key.where(key != "", titles)
     hashes, thumbs, drop = [], [], set()
     for image in table["image"]:
         cut = image.crop(image.convert("L").point(lambda v: 255 - v).getbbox())
@@ -228,12 +188,12 @@ def build(folder):
             chosen[group] = main[group]
     clipart = art[art["label"] == art["group"].map(chosen)].copy()
     rest = art[~art["group"].isin(chosen)].assign(label="")
-    drawings = tidy([*rest[ROW].itertuples(index=False), *read_icons(folder)])
+    drawings = tidy(rest[ROW].itertuples(index=False))
     close = [close_pairs(clipart[h].to_numpy(), drawings[h].to_numpy(), 6) for h in ("whole", "cut")]
     drawings = drawings.drop(index=sorted({j for pairs in close for _, j in pairs}))
     drawings["split"] = split_by_group(drawings["group"], 0, (0.93, 0.07, 0))
     clipart["split"] = split_by_group(clipart["group"], 0)
-    drawings["source"] = drawings["collection"]
+    drawings["source"] = "openclipart"
     for name, table, by in (("clipart", clipart, "label"), ("drawings", drawings, "source")):
         files = [io.BytesIO() for _ in range(len(table))]
         for image, file in zip(table["image"], files, strict=True):

@@ -13,6 +13,7 @@ import json
 import re
 import subprocess
 import tarfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -57,6 +58,10 @@ SETS = {  # set: version, its style in words
     "maki": ("1.2.5", "map icon"),
     "temaki": ("1.2.6", "map icon"),
 }
+# Packages whose keywords serve every set (ISC, MIT, Apache 2.0).
+LUCIDE = ("lucide-static", "1.62.0")
+TABLER = ("@tabler/icons", "3.52.0")
+MDI = ("@mdi/svg", "7.4.47")
 EVALUATED = ("noto", "noto-v1", "twemoji", "fluent-emoji-flat", "emojione", "fxemoji")  # sets of emoji.parquet
 EMOJI = (*EVALUATED, "openmoji")
 # Groups of Unicode's emoji by their number. Flags are left out: their keywords are countries, and nothing else is.
@@ -66,7 +71,9 @@ NAMES_A_GROUP = re.compile(
     r"activit|^objects?$|symbol|^signs?$|^flags?$|^(m[ae]n|wom[ae]n|boys?|girls?)$"
 )
 ROWS = 3200  # of emoji.parquet, about
-KEYWORDS = 4  # that a text has at most
+KEYWORDS = 4  # that an emoji's text has at most
+HELD_OUT = 400  # training pairs that are committed, to measure an encoder on
+MOST_TOLD = 12  # keywords of a training picture
 SIDE = 64  # pixels of a picture
 TWINS = re.compile(
     r"-(rounded|sharp|outline-rounded|outline-sharp|bold|thin|light|duotone|off|24px)$|skin-tone|-tone\d|alpha-"
@@ -252,7 +259,10 @@ def make_broad() -> pd.DataFrame:
     rows = [row for name in SETS for row in tqdm(_rows(name, Emoji()), desc=name)]
     art = pd.read_parquet(paths.PAIRS / "drawings.parquet").query("source == 'openclipart'")
     images = map(open_image, art["image"])
-    rows += [(image, text, "openclipart", "CC0-1.0") for image, text in zip(images, art["text"], strict=True)]
+    rows += [
+        (image, text, "openclipart", "CC0-1.0")
+        for image, text in zip(images, art["text"].str.replace(". ", ", ", regex=False), strict=True)
+    ]
     table = pd.DataFrame(rows, columns=["image", "text", "source", "licence"])
     known = hashes(table["image"])
     drop = set()
@@ -289,8 +299,8 @@ def _rows(name: str, emoji: Emoji) -> Iterator[tuple]:
         colour = str(rng.choice(list(COLOURS))) if plain_ink else ""
         image = render(svg(icons, icon, COLOURS.get(colour, "#222222")))
         if image is not None:
-            tags = [*about[icon], *(emoji.facts[code].get("tags", ()) if code else ())]
-            yield image, broad_text(icon, colour, SETS[name][1], tags, rng), name, licence
+            tags = [*about[icon], *(emoji.facts[code].get("tags", ()) if code else associations(icon))]
+            yield image, broad_text(icon, colour, SETS[name][1], tags), name, licence
 
 
 def _keywords(found: dict) -> dict:
@@ -306,14 +316,30 @@ def _keywords(found: dict) -> dict:
     return about
 
 
-def broad_text(icon: str, colour: str, style: str, tags: list, rng: np.random.Generator) -> str:
-    """Name, name with style, or name with keywords; the colour where one was chosen."""
-    text = " ".join(filter(None, [colour, icon.replace("-", " ")]))
-    form = rng.random()
-    if form < 0.5 and tags:
-        picked = rng.permutation(len(tags))[: rng.integers(1, KEYWORDS + 1)]
-        return ", ".join([text, *(tags[i] for i in sorted(picked))])
-    return f"{text}, {style}" if form > 0.8 else text
+@cache
+def lexicon() -> dict[str, list[str]]:
+    """Keywords by icon name, from the three sets whose packages tell them."""
+    known = defaultdict(list)
+    for name, tags in fetch(*LUCIDE)["tags"].items():
+        known[name] += tags
+    for name, facts in fetch(*TABLER)["icons"].items():
+        known[name] += [str(tag) for tag in facts["tags"]]
+    for facts in fetch(*MDI)["meta"]:
+        known[facts["name"]] += facts["aliases"]
+    return {name: [plain(tag) for tag in tags if re.search("[A-Za-z]{2}", tag)] for name, tags in known.items()}
+
+
+def associations(icon: str) -> list[str]:
+    """Keywords of an icon's name in any set; or where no set has such a name, of the words in it."""
+    known = lexicon()
+    return known.get(icon) or [tag for word in icon.split("-") if len(word) > 2 for tag in known.get(word, ())]
+
+
+def broad_text(icon: str, colour: str, style: str, tags: Iterable[str]) -> str:
+    """ "name, keyword, keyword, style": all that is known, of which training picks anew each time."""
+    name = " ".join(filter(None, [colour, icon.replace("-", " ")]))
+    told = [tag for tag in dict.fromkeys(tags) if tag and "," not in tag and tag != name]
+    return ", ".join([name, *told[:MOST_TOLD], style])
 
 
 def main() -> None:
@@ -323,6 +349,9 @@ def main() -> None:
         table = make_emoji() if name == "emoji" else make_broad()
         path = paths.PAIRS / "emoji.parquet" if name == "emoji" else FOLDER / "broad.parquet"
         table.to_parquet(path, index=False)
+        if name == "broad":
+            held_out = table[table["split"] == "val"].sample(HELD_OUT, random_state=0)
+            held_out.to_parquet(paths.PAIRS / "held_out.parquet", index=False)
         print(f"{name}: {len(table)} pairs, {path.stat().st_size / 1e6:.1f} MB")
         print(table.groupby(["source", "licence"]).size())
 

@@ -17,7 +17,6 @@ from transformers import AutoModel, AutoProcessor, CLIPModel, SiglipModel
 
 from gaplib import encoders, paths
 from gaplib.datasets.pairs import open_image
-from gaplib.datasets.phantoms import cxr, derm
 
 MINIS = {
     "mini-clip": CLIPModel,
@@ -31,21 +30,6 @@ TEXTS = ["Red apple. fruit", "No focal consolidation. Heart size is normal.", "a
 @pytest.fixture(scope="module", params=MINIS)
 def encoder(request):
     return encoders.load(request.param, "cpu")
-
-
-def unseen(data):
-    """Held-out pairs, and how near their recall must be to that of the curve.
-
-    The curve's own drawings are committed. Its phantoms would have to be drawn among 40,000, so others, of a seed that
-    no encoder was trained on, stand for them: within three standard errors of a recall among 400.
-    """
-    from train import CANDIDATES, training_pairs
-
-    if data == "drawings":
-        return training_pairs(data)[1], 0.01  # weights were rounded to half precision after the curve
-    chests = cxr.phantom_cxr(n=CANDIDATES // 2, seed=2).pairs
-    lesions = derm.phantom_derm(n=CANDIDATES // 2, seed=2, bare=0).pairs
-    return pd.concat([chests, lesions]), 0.06
 
 
 @pytest.fixture(scope="module")
@@ -277,16 +261,16 @@ def test_card_and_curve(encoder):
 
 
 def test_held_out_recall_is_what_the_curve_says(encoder):
-    from train import CANDIDATES, RECIPES
+    from train import CANDIDATES, RECIPES, held_out
 
     from gaplib.gap import recall_at_k
 
-    held_out, tolerance = unseen(RECIPES[encoder.name].data)
-    image = encoder.encode_images([open_image(image) for image in held_out["image"]])
-    recall = np.mean(recall_at_k(image, encoder.encode_texts(list(held_out["text"])), 10))
+    table = held_out(RECIPES[encoder.name].data)
+    image = encoder.encode_images([open_image(image) for image in table["image"]])
+    recall = np.mean(recall_at_k(image, encoder.encode_texts(list(table["text"])), 10))
     said = pd.read_csv(paths.ENCODERS / encoder.name / "curve.csv")["recall_at_10"].iloc[-1]
-    assert len(held_out) == CANDIDATES
-    assert recall == pytest.approx(said, abs=tolerance)
+    assert CANDIDATES - 3 < len(table) <= CANDIDATES
+    assert recall == pytest.approx(said, abs=0.01)  # weights were rounded to half precision after the curve
 
 
 def test_open_clip_folder_needs_no_hub():
