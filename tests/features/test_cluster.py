@@ -42,7 +42,7 @@ def test_two_workers_one_of_them_killed_equal_the_local_run(root, monkeypatch):
     shutil.rmtree(folder)
     killed = []
     watcher = threading.Thread(
-        target=kill_one_worker, args=(store.unfinished(folder) / "image.ledger", killed), daemon=True
+        target=kill_one_worker, args=(store.unfinished(folder) / "ledger", killed), daemon=True
     )
     watcher.start()
     try:
