@@ -129,7 +129,7 @@ def _stored_or_encoded(job, engine):
     with store.locked(job.folder, what):
         stored, why = _stored(job.folder, job.header, job.unreadable)  # another process may have finished it
         if why:
-            refuse_others(job.folder, job.header["fingerprint"], read_in=True)
+            refuse_others(job.folder, job.header["fingerprint"], job.dataset.about)
             print(f"encoding {what}: {why}; {_saving(job.dataset.pairs)}")
             with engine() as encode:
                 assemble(job, table, encode)

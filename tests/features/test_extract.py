@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -576,3 +577,18 @@ def test_two_encoders_of_one_dataset_do_not_disturb_each_other(dataset, folder, 
     for name in ("one", "two", "three"):
         assert (tmp_path / name).read_text().endswith("done\n")
         assert len(features.load("made", name, check=True).pairs) == N
+
+
+def test_pairs_of_another_folder_by_the_same_name_are_not_written_over(dataset, folder, tmp_path):
+    features.extract(dataset, Counting())
+    whole = content(folder)
+    moved = shutil.copytree(dataset.about.root, tmp_path / "elsewhere")  # the same files, at another time
+    other = Dataset(dataset.pairs, replace(dataset.about, root=moved))
+    os.utime(moved / "0.png", (0, 0))
+    encoder = Counting()
+    for encoder.name in ("counting", "another"):
+        with pytest.raises(ValueError, match="counting goes with other pairs than these, .* another name"):
+            features.extract(other, encoder)
+    assert not encoder.images and content(folder) == whole
+    (dataset.about.root / "0.png").touch()  # those pairs themselves may change
+    assert len(features.extract(dataset, encoder).pairs) == N
