@@ -207,20 +207,15 @@ def _contents(path):
 
 
 def _csv(path):
-    """Embeddings in single precision; other columns as numbers where all of their values are."""
-    names = list(pd.read_csv(path, nrows=0))
-    numbered = [name for name in names if re.fullmatch(NUMBERED, name)]
-    types = dict.fromkeys(names, str) | dict.fromkeys(numbered, np.float32)
+    """Embeddings in single precision, beside columns of whatever they hold."""
+    numbered = {name for name in pd.read_csv(path, nrows=0) if re.fullmatch(NUMBERED, name)}
+    others = pd.read_csv(path, usecols=lambda name: name not in numbered, low_memory=False, **MISSING)
     try:
-        table = pd.read_csv(path, dtype=types, **MISSING)
+        numbers = pd.read_csv(path, usecols=list(numbered), dtype=np.float32, **MISSING)
     except ValueError:
-        _name_cell(path, numbered)
+        _name_cell(path, list(numbered))
         raise
-    for name in set(names) - set(numbered):
-        numbers = pd.to_numeric(table[name], errors="coerce")
-        if numbers.notna().equals(table[name].notna()):
-            table[name] = numbers
-    return table
+    return pd.concat([others, numbers], axis=1)
 
 
 def _name_cell(path, names):
@@ -301,7 +296,7 @@ def _stacked(path, column):
     if (widths != widths.iloc[0]).any():
         row = int((widths != widths.iloc[0]).argmax())
         raise ValueError(f"{path}, row {row}: {column.name!r} has {widths[row]} numbers, and row 0 has {widths[0]}")
-    return np.stack(column.to_list()).astype(np.float32)
+    return rows.check(np.stack(column.to_list()), f"{path}: {column.name}").astype(np.float32)
 
 
 def _of_arrays(path, arrays):

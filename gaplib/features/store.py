@@ -59,7 +59,6 @@ def tidy(folder: Path) -> None:
     """Remove what only an unfinished extraction needs."""
     shutil.rmtree(unfinished(folder), ignore_errors=True)
     (folder / "ledger").unlink(missing_ok=True)
-    _lock_of(folder).unlink(missing_ok=True)
 
 
 def digest(data: bytes) -> str:
@@ -209,27 +208,37 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     """Hold the features of a folder alone: another process that makes the same waits, and says for which.
 
     The system lets go of the lock when the process that holds it ends, however it ends; processes that it forked have
-    no share in locks of this kind. The file goes with what was unfinished (`tidy`): whoever waited finds it finished.
+    no share in locks of this kind.
     """
+    if fcntl is None:
+        yield
+        return
     path = _lock_of(folder)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a+")
-        if fcntl is not None:
-            _wait_for(lock, what)
+        lock = _alone(path, what)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
     with lock:
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def _wait_for(lock, what):
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        lock.seek(0)
-        print(f"another process ({lock.read() or 'just started'}) is encoding {what}; waiting for it", flush=True)
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-    except OSError:
-        print(f"{lock.name} is on a file system without locks: run no second extraction of {what} beside this one")
+def _alone(path, what):
+    """The file, locked. Whoever held it before may have removed it: then it has no name left, and another is made."""
+    while True:
+        lock = path.open("a+")
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            lock.seek(0)
+            print(f"another process ({lock.read() or 'just started'}) is encoding {what}; waiting for it", flush=True)
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        except OSError:
+            print(f"{path} is on a file system without locks: run no second extraction of {what} beside this one")
+        if os.fstat(lock.fileno()).st_nlink:
+            return lock
+        lock.close()

@@ -200,7 +200,7 @@ def test_a_full_disk_is_named_and_finished_blocks_are_kept(dataset, folder, tmp_
     if most > 100:  # with less, not even this can be said
         assert "OSError: cannot write" in said and "what is finished is kept: make room" in said
     assert not folder.exists() and len(items(folder)) == kept
-    assert not list(folder.parent.rglob("*.part"))
+    assert not list(folder.parent.rglob("*.part")) and not list(folder.parent.rglob("*.lock"))
     encoder = Counting()
     features.extract(dataset, encoder)
     assert len(encoder.images) + len(encoder.texts) == N + N // 2 - kept

@@ -110,6 +110,16 @@ def test_several_labels_in_columns_as_mimic_has_them(root, tmp_path, capsys):
     assert len(f.rows("val")) == 30
 
 
+def test_columns_of_a_csv_are_what_all_of_their_cells_are(root, tmp_path):
+    table, *_ = frame()
+    table["present"] = np.arange(N) % 2 == 0
+    table["absent"] = 1 - table["present"]
+    table["answer"] = ["2"] * (N - 40) + ["chair"] * 40
+    path = write(table, tmp_path / "e.csv")
+    assert features.read(path, "one", "clip", ["present", "absent"]).about.labels == ("present", "absent")
+    assert features.read(path, "other", "clip", "answer").about.labels == ("2", "chair")
+
+
 def test_several_labels_in_a_cell_as_daquar_has_them(root, tmp_path):
     table, *_ = frame(labels=("chair", "chair, table", "rare", "table"), split=("train",) * 4 + ("test",) * 4)
     table.loc[table.index[6::16], "answer"] = "chair"  # so that "rare" is rare among test rows
@@ -218,6 +228,9 @@ def test_files_that_are_none_are_named(root, tmp_path):
     pd.DataFrame({"image": list(one), "text": torn}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(ValueError, match=r"t.parquet, row 7: 'text' has 5 numbers, and row 0 has 12"):
         features.read(tmp_path / "t.parquet", "own", "clip")
+    pd.DataFrame({"image": [[1, 0]] * N, "text": list(one)}).to_parquet(tmp_path / "j.parquet")
+    with pytest.raises(ValueError, match=r"j.parquet: image: expected floating-point embeddings .*got int64"):
+        features.read(tmp_path / "j.parquet", "own", "clip")
     (tmp_path / "folder").mkdir()
     with pytest.raises(ValueError, match=r"folder cannot be read .*Dataset"):
         features.read(tmp_path / "folder", "own", "clip")
