@@ -168,7 +168,8 @@ def cells(datasets: Sequence[str], encoders: Sequence[str], n_pairs: int | None 
 
 # What a kernel is told, unless its user has said otherwise. Where another program runs beside it, threads that wait by
 # spinning make small products many times slower: torch's can be told to wait quietly, NumPy's cannot.
-ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+WIDGET = "application/vnd.jupyter.widget-view+json"  # how a progress bar stands in a notebook
 
 
 def run(name: str, notebook: str | Path) -> Path:
@@ -186,6 +187,7 @@ def run(name: str, notebook: str | Path) -> Path:
     target = _target(name, notebook)
     unfinished = target.with_name(f"failed-{target.name}")
     _execute(notebook, unfinished, parameters)
+    _clear_bars(unfinished)
     os.replace(unfinished, target)
     return target
 
@@ -219,6 +221,18 @@ def _execute(notebook, target, parameters):
             # Sockets that are files: notebooks that start side by side would now and then be given the same port.
             config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
         )
+
+
+def _clear_bars(path):
+    """Take the progress bars out of an executed notebook: they are for who watches it run."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        if outputs:
+            cell.outputs = [output for output in outputs if WIDGET not in output.get("data", {})]
+    nbformat.write(notebook, path)
 
 
 def _run_or_exit(name, notebook):

@@ -35,7 +35,7 @@ LENGTHS = [7 * i % 20 + 1 for i in range(N // 2)]  # of the distinct texts, each
 
 
 @pytest.fixture
-def dataset(tmp_path, monkeypatch):
+def dataset(root, tmp_path, monkeypatch):
     """40 pairs of 40 images and 20 texts, in blocks of four."""
     monkeypatch.setattr(store, "BLOCK", BLOCK)
     folder = tmp_path / "images"
@@ -105,18 +105,23 @@ def logged(log):
     return [(kind, int(value)) for kind, value in (line.split() for line in log.read_text().splitlines())]
 
 
+def lines(log):
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
 def test_killed_at_ten_moments_it_resumes_to_the_same_bytes(dataset, folder, tmp_path):
-    began = time.monotonic()
-    start(dataset, Counting(pause=0.02), tmp_path / "out").join()
-    took = time.monotonic() - began
+    start(dataset, Counting(), tmp_path / "out").join()
     whole = content(folder)
     assert set(whole) == FILES
     moments, resumed = random.Random(0), 0
-    for run in range(10):
+    for run, seen in enumerate([0, *moments.sample(range(N + N // 2), 8), N + N // 2]):
         shutil.rmtree(folder.parent)
-        process = start(dataset, Counting(pause=0.02), tmp_path / "out")
-        time.sleep(took * moments.uniform(0.05, 1))
-        os.kill(process.pid, signal.SIGKILL)
+        before = tmp_path / f"before{run}"
+        process = start(dataset, Counting(pause=0.02, log=before), tmp_path / "out")
+        while process.is_alive() and lines(before) < seen:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.02))
+        process.kill()
         process.join()
         finished = items(folder)
         log = tmp_path / f"log{run}"
