@@ -7,7 +7,6 @@ a pair; or one column of lists for each modality.
 
 import hashlib
 import re
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -200,8 +199,9 @@ def _contents(path):
     try:
         found = reader(path)
         return _of_table(path, found) if isinstance(found, pd.DataFrame) else _of_arrays(path, found)
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        if str(error).startswith(str(path)):
+    # The libraries raise a dozen kinds of errors for a file that is not what it should be.
+    except Exception as error:
+        if isinstance(error, ImportError) or str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path} cannot be read ({error})") from error
 

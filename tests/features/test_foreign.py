@@ -202,7 +202,9 @@ def test_what_is_wrong_is_named_and_nothing_is_stored(root, tmp_path, damage, me
 def test_files_that_are_none_are_named(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="no file .*absent.csv to read embeddings from"):
         features.read(tmp_path / "absent.csv", "own", "clip")
-    for name, content in (("a.csv", b""), ("b.csv", b"\xff\xfe\x00"), ("c.npz", b"no zip"), ("d.parquet", b"PAR1")):
+    contents = {"a.csv": b"", "b.csv": b"\xff\xfe\x00", "c.npz": b"no zip", "d.parquet": b"PAR1"}
+    contents |= {"e.npy": b"", "f.safetensors": b"torn", "g.parquet": b"", "h.npz": b""}
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name} cannot be read"):
             features.read(tmp_path / name, "own", "clip")
