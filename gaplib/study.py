@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,6 @@ import pandas as pd
 
 from gaplib import paths
 from gaplib.names import extra, pick
-
-WIDGET = "application/vnd.jupyter.widget-view+json"  # how a progress bar stands in a notebook
 
 
 def _is_name(one):
@@ -62,18 +61,7 @@ KEYS = {
 
 
 def load(name: str) -> dict:
-    """Parameters of a study.
-
-    Parameters
-    ----------
-    name : str
-        Of a file in `notebooks/studies/`, without `.yaml`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such study, its name cannot name folders, the file is not a mapping, a key is unknown (with the
-        near matches), or its value cannot work.
+    """Parameters of a study, by the name of its file in `notebooks/studies/`; ValueError for any that cannot work.
 
     Examples
     --------
@@ -114,15 +102,13 @@ def _check(key, value, where):
         raise ValueError(f"{where} lambdas must hold 0 and 1, which the verdicts compare with")
 
 
-def save(table: pd.DataFrame, study: str, name: str) -> pd.DataFrame:
-    """Keep a table of a study as `data/results/{study}/{name}.parquet`, the whole or nothing; returns the table.
+def _table(study, name):
+    return paths.results(study) / f"{name}.parquet"
 
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
-    path = paths.results(study) / f"{name}.parquet"
+
+def save(table: pd.DataFrame, study: str, name: str) -> pd.DataFrame:
+    """Keep a table as `data/results/{study}/{name}.parquet`, the whole or nothing; returns the table."""
+    path = _table(study, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     table.to_parquet(unfinished)
@@ -131,39 +117,18 @@ def save(table: pd.DataFrame, study: str, name: str) -> pd.DataFrame:
 
 
 def read(study: str, name: str) -> pd.DataFrame:
-    """A table that `save` kept.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none (says what to run).
-    """
-    path = paths.results(study) / f"{name}.parquet"
+    """A table that `save` kept; FileNotFoundError, which says what to run, if there is none."""
+    path = _table(study, name)
     if not path.is_file():
         raise FileNotFoundError(f"no table {path}; first run the notebook that writes {name!r} under study {study!r}")
     return pd.read_parquet(path)
 
 
 def available(load: Callable, names: Iterable, *options, stored: Iterable = ()) -> tuple[dict, dict]:
-    """What of a study can be had: `load(name, *options)` of each name, and why not of each that is absent.
+    """What of a study can be had: `load(name, *options)` by name, and by name what is wrong with those that cannot.
 
-    Parameters
-    ----------
-    load : callable
-        `datasets.load`, `encoders.load`, or another whose OSError says that a thing is not there.
-    names : sequence of str
-    stored : sequence of str
-        Names whose features are stored, perhaps read in: of these none need be known to `load`.
-
-    Returns
-    -------
-    (dict, dict)
-        What was loaded, and the errors' messages, by name.
-
-    Raises
-    ------
-    ValueError
-        As `load`, of a name that is unknown and not among `stored`.
+    An OSError of `load` says that a thing is not here. A name that it does not know is an error, but among `stored`,
+    whose features are stored and may have been read in.
 
     Examples
     --------
@@ -172,14 +137,13 @@ def available(load: Callable, names: Iterable, *options, stored: Iterable = ()) 
     >>> list(loaded), list(absent)
     (['clipart'], ['csv:absent.csv'])
     """
-    loaded, absent = {}, {}
+    loaded = {}
+    absent = {}
     for name in names:
         try:
             loaded[name] = load(name, *options)
-        except OSError as error:
-            absent[name] = str(error)
-        except ValueError as error:
-            if name not in stored:
+        except (OSError, ValueError) as error:
+            if isinstance(error, ValueError) and name not in stored:
                 raise
             absent[name] = str(error)
     return loaded, absent
@@ -189,23 +153,23 @@ def stored(datasets: Sequence[str], encoders: Sequence[str], n_pairs: int | None
     """Stored features of a study by (dataset, encoder), whether encoded here or read in; without those that are not."""
     from gaplib import features
 
-    pairs = [(dataset, encoder) for dataset in datasets for encoder in encoders]
+    pairs = product(datasets, encoders)
     return available(lambda pair: features.load(*pair, n_pairs), pairs)[0]
 
 
 def cells(datasets: Sequence[str], encoders: Sequence[str], n_pairs: int | None = None) -> list:
-    """The features of `stored`, for the notebooks that cannot do without any.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are none at all.
-    """
+    """The features of `stored`, for notebooks that cannot do without any: FileNotFoundError if there are none."""
     found = stored(datasets, encoders, n_pairs)
     if not found:
         wanted = f"{', '.join(datasets)} by {', '.join(encoders)}"
         raise FileNotFoundError(f"none of the study's features are stored; run notebook 01 first ({wanted})")
     return list(found.values())
+
+
+# What a kernel is told, unless its user has said otherwise. Where another program runs beside it, threads that wait by
+# spinning make small products many times slower: torch's can be told to wait quietly, NumPy's cannot.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+WIDGET = "application/vnd.jupyter.widget-view+json"  # how a progress bar stands in a notebook
 
 
 def run(name: str, notebook: str | Path) -> Path:
@@ -218,29 +182,11 @@ def run(name: str, notebook: str | Path) -> Path:
     papermill.PapermillExecutionError
         If a cell fails; the notebook up to that cell is kept as `build/{study}/failed-{notebook}`.
     """
-    papermill = extra("papermill", "notebooks")
-    from traitlets.config import Config
-
     notebook = Path(notebook).resolve()
-    values = {"study": name} | load(name)
-    declared = papermill.inspect_notebook(str(notebook))
+    parameters = {"study": name} | load(name)
     target = _target(name, notebook)
     unfinished = target.with_name(f"failed-{target.name}")
-    # Threads that wait by spinning make small products a hundred times slower as soon as another program runs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy, whose threads cannot be told to wait quietly
-    with tempfile.TemporaryDirectory() as sockets:
-        papermill.execute_notebook(
-            str(notebook),
-            str(unfinished),
-            {key: value for key, value in values.items() if key in declared},
-            cwd=str(paths.REPO),
-            progress_bar=False,
-            extra_arguments=["--log-level=40"],  # the kernel's own warnings are not the reader's concern
-            start_timeout=300,
-            # Sockets that are files: notebooks that start side by side would now and then be given the same port.
-            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
-        )
+    _execute(notebook, unfinished, parameters)
     _clear_bars(unfinished)
     os.replace(unfinished, target)
     return target
@@ -253,6 +199,28 @@ def _target(name, notebook):
     target = paths.made() / "build" / name / within
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
+
+
+def _execute(notebook, target, parameters):
+    """Run a notebook with those parameters that its `parameters` cell names."""
+    papermill = extra("papermill", "notebooks")
+    from traitlets.config import Config
+
+    declared = papermill.inspect_notebook(str(notebook))
+    for variable, value in ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    with tempfile.TemporaryDirectory() as sockets:
+        papermill.execute_notebook(
+            str(notebook),
+            str(target),
+            {key: value for key, value in parameters.items() if key in declared},
+            cwd=str(paths.REPO),
+            progress_bar=False,
+            extra_arguments=["--log-level=40"],  # the kernel's own warnings are not the reader's concern
+            start_timeout=300,
+            # Sockets that are files: notebooks that start side by side would now and then be given the same port.
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
+        )
 
 
 def _clear_bars(path):

@@ -19,13 +19,7 @@ def trusted() -> bool:
 
 
 def convert(pickled: list[Path], target: Path) -> None:
-    """Write the weights of pickled files, plain or under `state_dict`, to one safetensors file, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        If a file is not one of `DIGESTS` and not `trusted`, holds more than weights, or the target cannot be written.
-    """
+    """Write the weights of pickled files, plain or under `state_dict`, to one safetensors file, whole or not at all."""
     from safetensors.torch import save_file
 
     weights = {}

@@ -45,10 +45,7 @@ class Checkpoint(NamedTuple):
 def find(name: str, place: Path | str, revision: str | None) -> Checkpoint:
     """The checkpoint at a place (a folder, or `org/name` of the hub), downloaded and converted if need be and possible.
 
-    Raises
-    ------
-    OSError
-        If there is none, it may not be had, it lacks files, or its weights are pickled; the message says what to do.
+    An OSError says what to do where there is none, it may not be had, or lacks files.
     """
     own = _own_folder(name, place)
     folder = own or _download(place, revision)
@@ -170,7 +167,7 @@ def _download(repository, revision):
     folder = _snapshot(repository, revision, SMALL)
     here = {path.suffix for path in folder.iterdir()}
     if constants.HF_HUB_OFFLINE and not (".json" in here and here & {".safetensors", *PICKLES}):
-        raise OSError(_uncached(repository, revision))  # half a snapshot, which older versions of the library let pass
+        raise OSError(_uncached(repository, revision))  # half a snapshot
     library = _library(folder)
     folder = _snapshot(repository, revision, (*SMALL, WEIGHTS[library]))
     if any(folder.glob(WEIGHTS[library])) or any(folder.glob(PICKLED[library])):

@@ -21,14 +21,7 @@ PROBES = ("lung", "skin", "left", "blue", "bird", "bone")  # of one length: to a
 
 
 def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision: str) -> dict[str, Any]:
-    """The fields of `encoders.Encoder` that a checkpoint gives; `context` None: as many tokens as the checkpoint says.
-
-    Raises
-    ------
-    OSError
-        If the checkpoint asks for code or files from elsewhere, is no dual encoder, embeds all texts alike, or is not
-        what its library expects.
-    """
+    """The fields of `encoders.Encoder` that a checkpoint gives; `context` None: as many tokens as it says."""
     for library in ("transformers", checkpoint.library):
         extra(library, "encoders")
     loader = {"transformers": _from_transformers, "open_clip": _from_open_clip}[checkpoint.library]

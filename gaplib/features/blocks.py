@@ -6,9 +6,9 @@ extraction that was killed goes on with the blocks of its ledger that are as the
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,20 +56,19 @@ def plan(items: Items) -> list[range]:
     return [range(start, min(start + store.BLOCK, n)) for start in range(0, n, store.BLOCK)]
 
 
-def assemble(job: Job, encode: Callable) -> None:
-    """Encode what no earlier run has finished, and make the features whole."""
-    table = store.pack_table(job.dataset)  # before anything is encoded: some columns cannot be stored
-    work = store.unfinished(job.folder)
+def assemble(job: Job, table: bytes, encode: Callable) -> None:
+    """Encode what no earlier run has finished, and make the features whole, with the pair table that is stored."""
+    ledger = Ledger(job)
     images, image_index = distinct("image", job.dataset)
-    image_notes = gather(images, job, partial(encode, images))
+    image_notes = gather(images, job, ledger, encode)
     skipped = _skipped(job.dataset, image_index, image_notes)
     kept = _without(job, skipped)
-    texts, text_index = distinct("text", kept)
-    text_notes = gather(texts, job, partial(encode, texts))
+    texts, text_index = distinct("text", job.dataset)
+    text_notes = gather(texts, job, ledger, encode)
     cut = sum(note["cut"] for note in text_notes.values())
     if cut:
         print(f"{cut:,} of {len(texts.values):,} texts were longer than {job.encoder.context} tokens, and cut")
-    digests = store.save(work, {"image_index": image_index[kept.pairs.index], "text_index": text_index})
+    digests = store.save(ledger.folder, {"image_index": image_index[kept], "text_index": text_index[kept]})
     digests["image"] = [note["digest"] for note in image_notes.values()]
     digests["text"] = [note["digest"] for note in text_notes.values()]
     about = {"identity": job.identity, "skipped": skipped.index.tolist(), "cut": cut, "digests": digests}
@@ -84,49 +83,41 @@ def _skipped(dataset, image_index, notes):
 
 
 def _without(job, skipped):
-    """The dataset without some pairs, which go into a list beside the features."""
+    """Positions of the other pairs; those that are skipped go into a list beside the features."""
+    pairs = job.dataset.pairs
     if skipped.empty:
-        return job.dataset
+        return pairs.index
     store.write(store.unfinished(job.folder) / "skipped.csv", skipped.to_csv(index_label="row").encode())
     print(
         f"left out {len(skipped):,} pairs whose images cannot be read, listed in {job.folder / 'skipped.csv'}: "
         f"{skipped['error'].iloc[0]}"
     )
-    kept = job.dataset.pairs.drop(index=skipped.index)
+    kept = pairs.drop(index=skipped.index)
     validate(kept, job.dataset.about)
-    return Dataset(kept, job.dataset.about)
+    return kept.index
 
 
-def gather(items: Items, job: Job, encode: Callable) -> dict[range, dict]:
-    """Every block of one kind: those of an earlier run are compared with their digests, the missing ones encoded.
+def gather(items: Items, job: Job, ledger: "Ledger", encode: Callable) -> dict[range, dict]:
+    """The notes of all blocks of one kind, in order: those of the ledger, and those that are encoded now.
 
-    Parameters
-    ----------
-    items : Items
-    job : Job
-        What the blocks belong to: those of another one are not used.
-    encode : callable
-        Takes the missing blocks, and the batch size of those that are there (None: there are none); yields
-        (block, rows, note) as they come, in any order.
-
-    Returns
-    -------
-    dict
-        The note of each block, in the order of the items; with its `digest`.
+    `encode` is as an engine gives it: it takes the items, the missing blocks and the batch size of those that are there
+    (None: there are none), and yields (block, rows, note) as they come, in any order.
     """
-    ledger = _Ledger(items, job)
-    offset = store.allocate(ledger.array, (len(items.values), job.encoder.dim))
+    array = ledger.folder / f"{items.kind}.npy"
+    offset = allocate(array, (len(items.values), job.encoder.dim))
     blocks = plan(items)
-    notes = ledger.verified(blocks)
+    notes = ledger.verified(items.kind, array, blocks)
     for note in notes.values():
         _accept(note, job.unreadable)
     if notes:
         print(f"going on: {len(notes)} of {len(blocks)} {items.kind} blocks are finished already")
     missing = [block for block in blocks if block not in notes]
-    for block, rows, note in encode(missing, min((note["batch"] for note in notes.values()), default=None)):
+    batch = min((note["batch"] for note in notes.values()), default=None)
+    for block, rows, note in encode(items, missing, batch):
         _accept(note, job.unreadable)
-        store.put(ledger.array, offset + block.start * rows[0].nbytes, rows)
-        notes[block] = note | {"start": block.start, "digest": store.digests(rows, len(rows))[0]}
+        put(array, offset + block.start * rows[0].nbytes, rows)
+        (digest,) = store.digests(rows, len(rows))
+        notes[block] = note | {"kind": items.kind, "start": block.start, "digest": digest}
         ledger.add(notes[block])
     return {block: notes[block] for block in blocks}
 
@@ -136,22 +127,38 @@ def _accept(note, unreadable):
         raise ValueError(f'{note["bad"][0][1]}; replace it, or leave its pairs out with unreadable="skip"')
 
 
-class _Ledger:
-    """The finished blocks of an array: one JSON line each, after one that says what they belong to."""
+def allocate(path: Path, shape: tuple[int, int]) -> int:
+    """Make a `.npy` file of float32 with the size of its rows, or mend it to that; returns where the rows begin."""
+    with store.writing(path), path.open("r+b" if path.exists() else "w+b") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        start = file.tell()
+        file.truncate(start + 4 * shape[0] * shape[1])
+    return start
 
-    def __init__(self, items, job):
-        work = store.unfinished(job.folder)
-        self.array = work / f"{items.kind}.npy"
-        self.path = work / f"{items.kind}.ledger"
-        belongs = [job.header, store.digests(items.rows, len(items.rows)), store.BLOCK]
-        key = {"key": store.digest(json.dumps(belongs, sort_keys=True).encode())}
+
+def put(path: Path, offset: int, rows: np.ndarray) -> None:
+    """Write rows into a file at an offset. Not through a map: there, a full disk would end the process."""
+    with store.writing(path), path.open("r+b") as file:
+        file.seek(offset)
+        file.write(rows.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class Ledger:
+    """The finished blocks of an extraction: one JSON line each, after one that says what they belong to."""
+
+    def __init__(self, job: Job):
+        self.folder = store.unfinished(job.folder)
+        self.path = self.folder / "ledger"
+        belongs = json.dumps(job.header | {"block": store.BLOCK}, sort_keys=True)
+        key = {"key": store.digest(belongs.encode())}
         first, *self.notes = self._lines() or [None]
         if first != key:
             self.notes = []
-            with store.writing(self.array):
-                work.mkdir(parents=True, exist_ok=True)
-                self.array.unlink(missing_ok=True)
-                self.path.unlink(missing_ok=True)
+            with store.writing(self.folder):
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self.folder.mkdir(parents=True)
             self.add(key)
 
     def _lines(self):
@@ -161,22 +168,22 @@ class _Ledger:
                 found.append(json.loads(line))
         return found
 
-    def add(self, line):
+    def add(self, line: dict) -> None:
         """On the disk before anything else is done."""
         with store.writing(self.path), self.path.open("ab") as file:
             file.write(f"\n{json.dumps(line)}".encode())
             file.flush()
             os.fsync(file.fileno())
 
-    def verified(self, blocks):
-        """The notes of the blocks whose rows are as they were written."""
-        rows = np.load(self.array, mmap_mode="r")
-        noted = {note["start"]: note for note in self.notes}
+    def verified(self, kind: str, array: Path, blocks: list[range]) -> dict[range, dict]:
+        """The notes of the blocks of one kind whose rows are as they were written."""
+        rows = np.load(array, mmap_mode="r")
+        noted = {note["start"]: note for note in self.notes if note["kind"] == kind}
         found = {}
         for block in blocks:
             note = noted.get(block.start)
             if note and store.digests(rows[block.start : block.stop], len(block)) == [note["digest"]]:
                 found[block] = note
             elif note:
-                print(f"{self.array}, rows {block.start} to {block.stop - 1}: damaged; encoding them again")
+                print(f"{array}, rows {block.start} to {block.stop - 1}: damaged; encoding them again")
         return found

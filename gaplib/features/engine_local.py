@@ -35,32 +35,13 @@ def engine(encoder, workers: int | None = None) -> Iterator[Callable]:
 
 
 def encode(encoder, workers: int | None, items: Items, todo: list[range], batch: int | None = None) -> Iterator[tuple]:
-    """Unit-norm embeddings of `items`, block by block.
+    """Unit-norm embeddings of `items`, block by block: yields the block, its rows (len(block), d), and a note.
+
+    The note has `batch`; `bad`, a list of (place in the block, message) of images that cannot be read, whose rows are
+    zero; and `cut`, the number of texts that were longer than the encoder's context.
 
     A block is encoded at one batch size from its first item to its last, so that its bytes depend on nothing else; when
     the memory does not hold a batch, the block is begun anew with half of it.
-
-    Parameters
-    ----------
-    encoder : encoders.Encoder
-    workers : int or None
-    items : blocks.Items
-    todo : list of range
-    batch : int, optional
-        By default what suits the device.
-
-    Yields
-    ------
-    block, rows, note : range, ndarray of shape (len(block), d), dict
-        The note has `batch`; `bad`, a list of (place in the block, message) of images that cannot be read, whose rows
-        are zero; and `cut`, the number of texts that were longer than the encoder's context.
-
-    Raises
-    ------
-    ValueError
-        If an embedding cannot be normalised (says which).
-    RuntimeError
-        If not even a single item fits into memory, or a worker process was killed.
     """
     device = next(encoder.model.parameters()).device
     batch = batch or BATCH.get(device.type, BATCH["cpu"])
@@ -134,7 +115,7 @@ class _Run(NamedTuple):
             bad = []
             for part in _split(block, self.batch):
                 found = [next(chunks) for _ in self._chunks([part])]
-                inputs = [chunk.pixels for chunk in found if chunk.pixels is not None]
+                inputs = [chunk.pixels for chunk in found if chunk.read]
                 if inputs:
                     outputs.append(_embed(self.encoder.image_tower, inputs, self.device))
                 for chunk in found:
@@ -144,7 +125,7 @@ class _Run(NamedTuple):
             rows = np.zeros((len(block), self.encoder.dim), np.float32)
             if read:
                 rows[np.array(read) - block.start] = self._unit(outputs, read)
-            yield rows, {"bad": [(item - block.start, message) for item, message in bad], "cut": 0}
+            yield rows, {"bad": [(item - block.start, str(error)) for item, error in bad], "cut": 0}
 
     def _chunks(self, todo):
         """What the workers hand over at a time, such that every batch begins with a new one."""
@@ -171,57 +152,41 @@ def _embed(tower, inputs, device):
     return tower(torch.cat([torch.as_tensor(part).to(device, non_blocking=True) for part in inputs])).float()
 
 
-class _Chunk(NamedTuple):
-    """Some images as the model takes them (None: none of them can be read), and which they are.
-
-    `bad` has (item, message) of the others; `trouble` is an error of the machine.
-    """
-
-    pixels: torch.Tensor | np.ndarray | None
-    read: list[int]
-    bad: list[tuple[int, str]]
-    trouble: OSError | None = None
-
-
 @dataclass
-class _Chunks:
-    """A map-style dataset: chunk i is made ready where it is asked for."""
+class _Images:
+    """A map-style dataset of single images as the model takes them, made ready where they are asked for."""
 
     items: Items
-    chunks: list[range]
     pixels: Callable
 
-    def __len__(self):
-        return len(self.chunks)
-
-    def __getitem__(self, i):
-        ready = []
-        read = []
-        bad = []
-        for item in self.chunks[i]:
-            try:
-                image = self._opened(item)
-            except OSError as trouble:
-                return _Chunk(None, [], [], trouble)
-            except ValueError as error:
-                bad.append((item, str(error)))
-            else:
-                ready.append(self.pixels([image]))
-                read.append(item)
-                del image  # one at a time: a photograph takes a hundred times more than what the model sees of it
-        return _Chunk(_shared(torch.cat(ready)) if ready else None, read, bad)
-
-    def _opened(self, item):
+    def __getitem__(self, item):
+        """The item, its pixels (or None), and what is wrong with it (or None): an OSError is the machine's fault."""
         about = self.items.about
+        where = f"dataset {about.name!r}, row {self.items.rows[item]}"
         try:
-            return open_image(
-                self.items.values[item], about.root, f"dataset {about.name!r}, row {self.items.rows[item]}"
-            )
+            image = open_image(self.items.values[item], about.root, where)
+            return item, self.pixels([image]), None
         except ValueError as error:
             cause = error.__cause__
             if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in TROUBLE:
-                raise OSError(f"{error}: the disk or the memory failed, not the image; run it again") from error
-            raise
+                error = OSError(f"{error}: the disk or the memory failed, not the image; run it again")
+            return item, None, error
+
+
+class _Chunk(NamedTuple):
+    """Some images as the model takes them (None: none can be read), which they are, and errors of the others."""
+
+    pixels: torch.Tensor | np.ndarray | None
+    read: list[int]
+    bad: list[tuple[int, Exception]]
+
+
+def _joined(found):
+    """The chunk of some images: a photograph at a time is open, and what is kept is what the model sees of it."""
+    ready = [pixels for _, pixels, error in found if error is None]
+    read = [item for item, _, error in found if error is None]
+    bad = [(item, error) for item, _, error in found if error is not None]
+    return _Chunk(_shared(torch.cat(ready)) if ready else None, read, bad)
 
 
 def _shared(pixels):
@@ -241,8 +206,9 @@ def _taken(loader):
     """The chunks of a loader in turn; the machine's errors are raised."""
     told = False
     for chunk in loader:
-        if chunk.trouble is not None:
-            raise chunk.trouble
+        for _, error in chunk.bad:
+            if isinstance(error, OSError):
+                raise error
         if isinstance(chunk.pixels, np.ndarray) and not told:
             print("shared memory (/dev/shm) is too small for images: handing them over more slowly, through pipes")
             told = True
@@ -257,15 +223,11 @@ def _loader(encoder, items, chunks, workers, device):
         # A model on the CPU takes all cores and needs few images; one on a GPU needs all cores to be fed.
         workers = min(cores - 1, 16) if device.type == "cuda" else max(1, cores // 4)
     return DataLoader(
-        _Chunks(items, chunks, encoder.pixels),
-        batch_size=None,
-        collate_fn=_as_it_is,
+        _Images(items, encoder.pixels),
+        batch_sampler=chunks,
+        collate_fn=_joined,
         num_workers=workers,
         pin_memory=device.type == "cuda",
         # Forking starts at once and copies nothing; elsewhere it is not safe.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
-
-
-def _as_it_is(chunk):
-    return chunk

@@ -46,16 +46,7 @@ class Worker:
 def engine(encoder, workers: int | None = None) -> Iterator[Callable]:
     """An `encode` as `engine_local.engine` gives it, by Ray: blocks come as they are finished.
 
-    Parameters
-    ----------
-    encoder : encoders.Encoder
-    workers : int, optional
-        Actors: by default one a GPU, or where there is none, one for every `CORES` cores.
-
-    Raises
-    ------
-    ImportError
-        If Ray is not installed.
+    By default there is an actor for each GPU, or where there is none, for every `CORES` cores.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray = extra("ray", "cluster")

@@ -74,8 +74,10 @@ def extract(
         encoder = encoders.load(encoder, device)
     header = _header(encoder)
     identity = datasets.identity(dataset, n_pairs) if isinstance(dataset, str) else None
-    if found := _told_by_identity(folder, header, identity):
-        return found
+    if identity is not None and not store.left_over(folder):
+        found, _ = _stored(folder, header | {"identity": identity}, unreadable)
+        if found:  # and need not be drawn to know it
+            return found
     dataset = datasets.load(dataset, n_pairs) if isinstance(dataset, str) else sample(validate(*dataset), n_pairs)
     job = Job(folder, header | {"fingerprint": fingerprint(dataset)}, identity, dataset, encoder, unreadable)
     return _stored_or_encoded(job, partial(start, encoder, workers))
@@ -99,58 +101,56 @@ def _header(encoder):
     }
 
 
-def _changed(about, header):
-    return [key for key in header if about.get(key) != header[key]]
-
-
-def _told_by_identity(folder, header, identity):
-    """Stored features of generated pairs, which need not be drawn again to know them; None where they will not do."""
-    about = store.known(folder)
-    if identity is None or about.get("identity") != identity or _changed(about, header) or store.left_over(folder):
-        return None
-    with suppress(ValueError):  # what is damaged is named when it is encoded again
-        return opened(folder, check=True)
+def _stored(folder, wanted, unreadable):
+    """What is stored, and None; or None, and why it will not do."""
+    try:
+        about = store.read_about(folder)
+        if about is None:
+            return None, "nothing stored yet"
+        if changed := [key for key in wanted if about.get(key) != wanted[key]]:
+            return None, f"the stored features have another {', '.join(changed)}"
+        if about["skipped"] and unreadable == "stop":
+            return None, f"the stored features leave out {len(about['skipped'])} pairs whose images cannot be read"
+        return opened(folder, check=True), None
+    except ValueError as error:
+        return None, error
 
 
 def _stored_or_encoded(job, engine):
-    stored, why = _stored(job)
+    stored, why = _stored(job.folder, job.header, job.unreadable)
+    if isinstance(why, store.WrongTable):
+        print(f"{why}: writing it again")
+        stored = _with_table_of(job)
     if stored and not store.left_over(job.folder):
+        _note_identity(job)
         return stored
+    table = store.pack_table(job.dataset)  # before anything is encoded: some columns cannot be stored
     what = f"{job.dataset.about.name} with {job.encoder.name}"
     with store.locked(job.folder, what):
-        stored, why = _stored(job)  # another process may have finished it
+        stored, why = _stored(job.folder, job.header, job.unreadable)  # another process may have finished it
         if why:
-            refuse_others(job.folder, job.header["fingerprint"], read_in=True)
+            refuse_others(job.folder, job.header["fingerprint"], job.dataset.about)
             print(f"encoding {what}: {why}; {_saving(job.dataset.pairs)}")
             with engine() as encode:
-                assemble(job, encode)
+                assemble(job, table, encode)
         store.tidy(job.folder)
     return stored or opened(job.folder)
 
 
-def _stored(job):
-    """What is stored, and None; or None, and why it will not do."""
-    try:
-        about = store.read_about(job.folder)
-        if about is None:
-            return None, "nothing stored yet"
-        if changed := _changed(about, job.header):
-            return None, f"the stored features have another {', '.join(changed)}"
-        if about["skipped"] and job.unreadable == "stop":
-            return None, f"the stored features leave out {len(about['skipped'])} pairs whose images cannot be read"
-        loaded = opened(job.folder, check=True)
-    except store.WrongTable as error:
-        print(f"{error}: writing it again")
-        table = store.pack_table(job.dataset)
-        store.write(store.table_of(job.folder), table)
-        store.write_about(job.folder, about | {"table": store.digest(table)})
-        loaded = opened(job.folder)
-    except ValueError as error:
-        return None, str(error)
+def _with_table_of(job):
+    """The stored features, beside which the pair table is written anew."""
+    table = store.pack_table(job.dataset)
+    store.write(store.table_of(job.folder), table)
+    store.write_about(job.folder, store.read_about(job.folder) | {"table": store.digest(table)})
+    return opened(job.folder)
+
+
+def _note_identity(job):
+    """Of generated pairs that were given by themselves and now by their name: next time they need not be drawn."""
+    about = store.known(job.folder)
     if job.identity not in (None, about.get("identity")):
         with suppress(OSError):  # it is of use, and can be done without
             store.write_about(job.folder, about | {"identity": job.identity})
-    return loaded, None
 
 
 def _saving(pairs):

@@ -1,13 +1,12 @@
 """Embeddings that somebody else computed, from files or arrays.
 
-The layout of a file is that of the source paper's code (github.com/dsrestrepo/Embedding-Alignment,
-`src/vlm_embeddings.py`): the dataset's own columns beside `img_emb_0`, `img_emb_1`, ... and `text_emb_0`, ..., one row
-a pair, and a `split` column.
+The layout of a table is that of the source paper's code (github.com/dsrestrepo/Embedding-Alignment,
+`src/vlm_embeddings.py`), the dataset's own columns beside `img_emb_0`, `img_emb_1`, ... and `text_emb_0`, ..., one row
+a pair; or one column of lists for each modality.
 """
 
 import hashlib
 import re
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,14 +19,16 @@ from gaplib import rows
 from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, fingerprint, split_by_group
 from gaplib.features import store
 from gaplib.features.features import Features, opened, place, refuse_others
-from gaplib.names import pick, plain
+from gaplib.names import extra, pick, plain
 
 PREFIXES = {"image": "img_emb_", "text": "text_emb_"}
-CHUNK = 20_000  # rows of a CSV that are parsed at a time
+NUMBERED = r"(img|text)_emb_\d+"
+# A column of lists may be called so; `image` and `text` are where no name or caption stands there.
+LISTS = {kind: (f"{kind}_embedding", f"{kind}_embeddings", f"{kind}_features", kind) for kind in PREFIXES}
+MISSING = {"keep_default_na": False, "na_values": [""]}  # only an empty cell is: "None" and "NA" are words people write
+CHUNK = 20_000  # rows of a CSV that are searched at a time
 NORM = 1e-3  # how far from 1 a norm may be before we say that we normalise
-OTHERWISE = (
-    'other layouts go in by features.from_arrays(image, text, ...), a column of lists as np.stack(table["name"])'
-)
+OTHERWISE = "a column of lists must be called image_embedding and text_embedding; others: features.from_arrays"
 
 
 def read(
@@ -48,14 +49,15 @@ def read(
     Parameters
     ----------
     path : str or Path
-        CSV or parquet with the columns `img_emb_0`, ..., `text_emb_0`, ..., `split` and label columns, one row a pair
-        (the layout of the source paper's code); or npz with `image` and `text`, both of shape (n, d), and one array of
-        length n for each further column.
+        One row a pair: a CSV, parquet or folder of `save_to_disk` with the columns `img_emb_0`, ..., `text_emb_0`, ...
+        (the layout of the source paper's code), or with lists in `image_embedding` and `text_embedding`; npz or
+        safetensors with `image` and `text`, both of shape (n, d), and one array of length n for each further column; or
+        npy of shape (2, n, d), images first. Without `split`, groups are cut 70/10/20.
     dataset, encoder : str
         What to call them; `extract` and `load` take the same names.
     label : str, list of str or None
-        The column with the class; or the 0/1 columns of a multilabel task, where missing counts as 0 and rows with a
-        -1 (uncertain) are left out, as published; or None: there are no labels.
+        The column with the class, by default `label` if there is one; or the 0/1 columns of a multilabel task, where
+        missing counts as 0 and rows with a -1 (uncertain) are left out, as published; or None: there are no labels.
     domain : {"natural", "medical"}
     image, text, group : str, optional
         Columns with the image's name or path, its text, and what must not straddle splits; by default those named so.
@@ -92,7 +94,7 @@ def read(
         "origin": f"{path.name} (sha256 {_digest(path)})",
         "skipped": [],
     }
-    refuse_others(folder, header["fingerprint"], read_in=False)
+    refuse_others(folder, header["fingerprint"])
     with store.locked(folder, f"{about.name} with {folder.name}"):
         digests = store.save(store.unfinished(folder), arrays)
         store.settle(folder, header | {"digests": digests}, about, store.pack_table(Dataset(pairs, about)))
@@ -152,8 +154,6 @@ def from_arrays(
     for name, values in {"text": texts, "group": group, "split": split}.items():
         if values is not None:
             table[name] = _one_each(values, name, n)
-    if split is None:
-        table["split"] = split_by_group(table.get("group", table.index))
     label = None
     if np.ndim(labels) == 2:
         columns = labels if isinstance(labels, pd.DataFrame) else pd.DataFrame(np.asarray(labels))
@@ -177,8 +177,12 @@ def _one_each(values, name, n):
 
 
 def _digest(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    """Of a file, or of all files of a folder."""
+    total = hashlib.sha256()
+    for part in sorted(path.rglob("*.*")) if path.is_dir() else [path]:
+        with part.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]
 
 
 def _has(names):
@@ -189,55 +193,34 @@ def _has(names):
 
 def _contents(path):
     """Embeddings by kind, and a table of everything else."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"no file {path} to read embeddings from")
-    if path.suffix.lower() == ".npy":
-        raise ValueError(
-            f"{path} holds one array: save both with np.savez('both.npz', image=..., text=..., split=..., label=...), "
-            "or give them to features.from_arrays(image, text, ...)"
-        )
-    reader = pick(KINDS, path.suffix.lower(), "kind of embedding file")
+    reader = _folder if path.is_dir() else pick(KINDS, path.suffix.lower(), "kind of embedding file")
     try:
-        return reader(path)
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        if str(error).startswith(str(path)):
+        found = reader(path)
+        return _of_table(path, found) if isinstance(found, pd.DataFrame) else _of_arrays(path, found)
+    # The libraries raise a dozen kinds of errors for a file that is not what it should be.
+    except Exception as error:
+        if isinstance(error, ImportError) or str(error).startswith(str(path)):
             raise
         raise ValueError(f"{path} cannot be read ({error})") from error
 
 
-def _columns(path, names):
-    """Embedding columns of each kind, sorted by number."""
-    found = {}
-    for kind, prefix in PREFIXES.items():
-        matches = [re.fullmatch(rf"{prefix}(\d+)", str(name)) for name in names]
-        numbers = {int(match[1]) for match in matches if match}
-        if not numbers:
-            raise ValueError(f"{path}: no columns {prefix}0, {prefix}1, ...; {_has(names)}; {OTHERWISE}")
-        if missing := set(range(min(numbers), max(numbers))) - numbers:
-            raise ValueError(f"{path}: no column {prefix}{min(missing)}, though there is {prefix}{max(numbers)}")
-        found[kind] = [f"{prefix}{number}" for number in sorted(numbers)]
-    return found
-
-
 def _csv(path):
-    columns = _columns(path, list(pd.read_csv(path, nrows=0)))
-    types = {name: np.float32 for names in columns.values() for name in names}
-    # Only an empty cell is missing: "None" and "NA" are words that people write.
-    options = {"keep_default_na": False, "na_values": [""], "chunksize": CHUNK}
+    """Embeddings in single precision, beside columns of whatever they hold."""
+    numbered = {name for name in pd.read_csv(path, nrows=0) if re.fullmatch(NUMBERED, name)}
+    others = pd.read_csv(path, usecols=lambda name: name not in numbered, low_memory=False, **MISSING)
     try:
-        chunks = [_split(chunk, columns) for chunk in pd.read_csv(path, dtype=types, low_memory=False, **options)]
-    except (ValueError, TypeError):
-        _name_cell(path, list(types), options)
+        numbers = pd.read_csv(path, usecols=list(numbered), dtype=np.float32, **MISSING)
+    except ValueError:
+        _name_cell(path, list(numbered))
         raise
-    if not chunks:
-        raise ValueError(f"{path} has no rows")
-    x = {kind: np.concatenate([part[kind] for part, _ in chunks]) for kind in PREFIXES}
-    return x, pd.concat([table for _, table in chunks], ignore_index=True)
+    return pd.concat([others, numbers], axis=1)
 
 
-def _name_cell(path, names, options):
+def _name_cell(path, names):
     """Raise for the first embedding cell that is not a number."""
-    for chunk in pd.read_csv(path, usecols=names, dtype=str, **options):
+    for chunk in pd.read_csv(path, usecols=names, dtype=str, chunksize=CHUNK, **MISSING):
         bad = chunk.notna() & chunk.apply(pd.to_numeric, errors="coerce").isna()
         if bad.any(axis=None):
             row, column = np.argwhere(bad.to_numpy())[0]
@@ -248,28 +231,82 @@ def _name_cell(path, names, options):
 
 
 def _parquet(path):
-    frame = pd.read_parquet(path)
-    return _split(frame.reset_index(drop=True), _columns(path, list(frame)))
-
-
-def _split(frame, columns):
-    x = {kind: frame[names].to_numpy(np.float32, na_value=np.nan) for kind, names in columns.items()}
-    return x, frame.drop(columns=[name for names in columns.values() for name in names])
+    return pd.read_parquet(path).reset_index(drop=True)
 
 
 def _npz(path):
     with np.load(path, allow_pickle=False) as stored:
-        arrays = dict(stored)
-    if missing := [kind for kind in PREFIXES if kind not in arrays or arrays[kind].ndim != 2]:
+        return dict(stored)
+
+
+def _npy(path):
+    both = np.load(path, allow_pickle=False)
+    if both.ndim != 3 or len(both) != 2:
+        raise ValueError(
+            f"{path} holds one array of shape {both.shape}, not images and texts of shape (2, n, d): save both with "
+            "np.savez('both.npz', image=..., text=..., split=..., label=...)"
+        )
+    return dict(zip(PREFIXES, both, strict=True))
+
+
+def _safetensors(path):
+    tensors = extra("safetensors.torch", "encoders").load_file(path)
+    return {name: rows.as_array(tensor, name) for name, tensor in tensors.items()}
+
+
+def _folder(path):
+    """What `save_to_disk` of the library `datasets` wrote; of several parts each is a split."""
+    stored = extra("datasets", "encoders").load_from_disk(str(path))
+    if not isinstance(stored, dict):
+        return stored.to_pandas()
+    return pd.concat([part.to_pandas().assign(split=name) for name, part in stored.items()], ignore_index=True)
+
+
+KINDS = {".csv": _csv, ".parquet": _parquet, ".npz": _npz, ".npy": _npy, ".safetensors": _safetensors}
+
+
+def _of_table(path, table):
+    """Embeddings of the columns of a table, and the other columns."""
+    if table.empty:
+        raise ValueError(f"{path} has no rows")
+    x = {}
+    others = table
+    for kind in PREFIXES:
+        lists = [name for name in LISTS[kind] if name in table and np.ndim(table[name].iloc[0]) == 1]
+        names = lists[:1] or _numbered(path, list(table), PREFIXES[kind])
+        x[kind] = _stacked(path, table[lists[0]]) if lists else table[names].to_numpy(np.float32, na_value=np.nan)
+        others = others.drop(columns=names)
+    return x, others
+
+
+def _numbered(path, names, prefix):
+    """Embedding columns of one kind, sorted by number."""
+    matches = [re.fullmatch(rf"{prefix}(\d+)", str(name)) for name in names]
+    numbers = {int(match[1]) for match in matches if match}
+    if not numbers:
+        raise ValueError(f"{path}: no columns {prefix}0, {prefix}1, ...; {_has(names)}; {OTHERWISE}")
+    if missing := set(range(min(numbers), max(numbers))) - numbers:
+        raise ValueError(f"{path}: no column {prefix}{min(missing)}, though there is {prefix}{max(numbers)}")
+    return [f"{prefix}{number}" for number in sorted(numbers)]
+
+
+def _stacked(path, column):
+    """The rows of a column of lists."""
+    widths = column.map(np.size)
+    if (widths != widths.iloc[0]).any():
+        row = int((widths != widths.iloc[0]).argmax())
+        raise ValueError(f"{path}, row {row}: {column.name!r} has {widths[row]} numbers, and row 0 has {widths[0]}")
+    return rows.check(np.stack(column.to_list()), f"{path}: {column.name}").astype(np.float32)
+
+
+def _of_arrays(path, arrays):
+    """Embeddings among arrays by name, and a table of the other arrays."""
+    if missing := [kind for kind in PREFIXES if kind not in arrays]:
         raise ValueError(f"{path}: no array {missing[0]!r} of shape (n, d); {_has(arrays)}")
-    x = {kind: arrays.pop(kind) for kind in PREFIXES}
-    x = {kind: array if array.dtype.kind == "f" else array.astype(np.float32) for kind, array in x.items()}
+    x = {kind: rows.check(arrays.pop(kind), f"{path}: {kind}") for kind in PREFIXES}
     if wrong := [name for name, array in arrays.items() if array.shape != (len(x["image"]),)]:
         raise ValueError(f"{path}: array {wrong[0]!r} is of shape {arrays[wrong[0]].shape}; one entry a pair is needed")
-    return x, pd.DataFrame(arrays)
-
-
-KINDS = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
+    return x, pd.DataFrame(arrays, index=range(len(x["image"])))
 
 
 def _assembled(where: str, x: dict, table: pd.DataFrame, columns: dict, labels: Callable, name: str, domain: str):
@@ -306,20 +343,18 @@ def _pairs(where, table, columns):
     for name, column in columns.items():
         if column is not None and column not in table:
             raise ValueError(f"{where}: no column {column!r} to take as {name}; {_has(table)}")
-    if "split" not in table:
-        raise ValueError(f"{where}: no column 'split'; {_has(table)}. Add one that says train, val or test of each row")
-    split = table["split"].replace(SPLIT_ALIASES)
-    if (unknown := ~split.isin(SPLITS)).any():
-        row = int(unknown.argmax())
-        raise ValueError(f"{where}, row {row}: unknown split {table['split'][row]!r}; use {', '.join(SPLITS)}")
 
     def column(name, otherwise):
         given = columns.get(name) or (name if name in table else None)
         return table[given].fillna("").astype(str) if given else otherwise
 
     image = column("image", table.index.astype(str).to_series(table.index))
-    text = column("text", pd.Series("", table.index))
-    pairs = pd.DataFrame({"image": image, "text": text, "split": split, "group": column("group", image)})
+    pairs = pd.DataFrame({"image": image, "text": column("text", pd.Series("", table.index))})
+    pairs["group"] = column("group", image)
+    pairs["split"] = table["split"].replace(SPLIT_ALIASES) if "split" in table else split_by_group(pairs["group"])
+    if (unknown := ~pairs["split"].isin(SPLITS)).any():
+        row = int(unknown.argmax())
+        raise ValueError(f"{where}, row {row}: unknown split {table['split'][row]!r}; use {', '.join(SPLITS)}")
     if torn := int((pairs.groupby("group")["split"].nunique() > 1).sum()):
         print(f"{where}: {torn:,} groups are in more than one split: test rows are not independent of training rows")
     return pairs
@@ -328,7 +363,7 @@ def _pairs(where, table, columns):
 def _labels(where, table, split, label, separator, least):
     """Rows to keep, task, label names, and the label columns."""
     every = pd.Series(True, table.index)
-    if label is None:
+    if label is None or (label == "label" and label not in table):
         return every, None, (), table[[]]
     if missing := [s for s in ("train", "test") if not (split == s).any()]:
         raise ValueError(f"{where}: no pairs in split {missing[0]!r}, and labels need some to learn from and to score")

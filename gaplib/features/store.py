@@ -3,8 +3,8 @@
     data/features/{dataset}/pairs.parquet        the pair table
     data/features/{dataset}/{encoder}/image.npy  and text.npy, image_index.npy, text_index.npy, about.json
 
-`about.json` comes last and holds digests: of every block of rows of each array, of the pair table, and of itself. Until
-then the folder is called `{encoder}.unfinished`.
+`about.json` holds digests: of every block of rows of each array, of the pair table, and of itself. Until all of it is
+there the folder is called `{encoder}.unfinished`.
 """
 
 import io
@@ -46,21 +46,19 @@ def unfinished(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.unfinished")
 
 
-def lock_of(folder: Path) -> Path:
-    """The file that a process locks while it makes the features of a folder."""
+def _lock_of(folder):
     return folder.with_name(f"{folder.name}.lock")
 
 
 def left_over(folder: Path) -> bool:
     """Whether an extraction is under way, or was killed."""
-    return unfinished(folder).exists() or lock_of(folder).exists()
+    return unfinished(folder).exists() or _lock_of(folder).exists()
 
 
 def tidy(folder: Path) -> None:
     """Remove what only an unfinished extraction needs."""
     shutil.rmtree(unfinished(folder), ignore_errors=True)
-    for ledger in folder.glob("*.ledger"):
-        ledger.unlink()
+    (folder / "ledger").unlink(missing_ok=True)
 
 
 def digest(data: bytes) -> str:
@@ -112,32 +110,8 @@ def save(folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, list[str]]:
     return {name: digests(array, BLOCK) for name, array in arrays.items()}
 
 
-def allocate(path: Path, shape: tuple[int, int]) -> int:
-    """Make a `.npy` file of float32 with the size of its rows, or mend it to that; returns where the rows begin."""
-    with writing(path), path.open("r+b" if path.exists() else "w+b") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        start = file.tell()
-        file.truncate(start + 4 * shape[0] * shape[1])
-    return start
-
-
-def put(path: Path, offset: int, rows: np.ndarray) -> None:
-    """Write rows into a file at an offset. Not through a map: there, a full disk would end the process."""
-    with writing(path), path.open("r+b") as file:
-        file.seek(offset)
-        file.write(rows.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def pack_table(dataset: Dataset) -> bytes:
-    """A pair table as a parquet file; where images are bytes, their digests stand for them.
-
-    Raises
-    ------
-    ValueError
-        If a column cannot be stored, such as one of numbers and words.
-    """
+    """A pair table as a parquet file, where digests stand for images that are bytes; ValueError if it cannot be one."""
     image = dataset.pairs["image"].map(lambda image: digest(image)[:16] if isinstance(image, bytes) else image)
     try:
         return dataset.pairs.assign(image=image).reset_index(drop=True).to_parquet()
@@ -161,18 +135,12 @@ def read_table(path: Path, wanted: str, skipped: list[int]) -> pd.DataFrame:
 
 
 def write_about(folder: Path, about: dict) -> None:
-    """Write `about.json`, which makes a folder whole."""
-    write(folder / "about.json", json.dumps(about | {"digest": digest(_text(about))}, indent=1).encode())
+    """Write `about.json`, with a digest of itself."""
+    write(folder / "about.json", json.dumps(about | {"digest": _digest_of(about)}, indent=1).encode())
 
 
 def read_about(folder: Path) -> dict | None:
-    """What `about.json` says, or None where there is none.
-
-    Raises
-    ------
-    ValueError
-        If it is cut short or damaged, or was changed.
-    """
+    """What `about.json` says, or None where there is none; ValueError if it is damaged or was changed."""
     path = folder / "about.json"
     if not path.is_file():
         return None
@@ -181,7 +149,7 @@ def read_about(folder: Path) -> dict | None:
         wanted = about.pop("digest")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is cut short or damaged ({error})") from error
-    if digest(_text(about)) != wanted:
+    if _digest_of(about) != wanted:
         raise ValueError(f"{path} is damaged or was changed: its digest does not match its content")
     return about
 
@@ -194,24 +162,14 @@ def known(folder: Path) -> dict:
         return {}
 
 
-def _text(about):
-    return json.dumps(about, sort_keys=True).encode()
+def _digest_of(about):
+    return digest(json.dumps(about, sort_keys=True).encode())
 
 
 def open_arrays(folder: Path, about: dict, check: bool) -> dict[str, np.ndarray]:
     """The arrays as memory maps: opening takes as long for few as for many rows. A write to one stays in memory.
 
-    Parameters
-    ----------
-    folder : Path
-    about : dict
-    check : bool
-        Read all of it and compare the digests; arrays of less than `SMALL` bytes are checked in any case.
-
-    Raises
-    ------
-    ValueError
-        If a file is cut short, no array, or, when it is checked, not as it was written.
+    Small ones are compared with their digests, and large ones too if `check`; ValueError if a file is damaged.
     """
     arrays = {}
     for name in ARRAYS:
@@ -249,24 +207,29 @@ def description(about: dict) -> About:
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Hold the features of a folder alone: another process that makes the same waits, and says for which.
 
-    The system lets go of the lock when the process that holds it ends, however it ends, and whatever the processes do
-    that it has started.
+    The system lets go of the lock when the process that holds it ends, however it ends; processes that it forked have
+    no share in locks of this kind.
     """
     if fcntl is None:
         yield
         return
-    path = lock_of(folder)
-    with _held(path, what):
+    path = _lock_of(folder)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _alone(path, what)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+    with lock:
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
 
 
-def _held(path, what):
-    """The file, locked, with our number in it. Of locks of this kind a process that was forked has no share."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+def _alone(path, what):
+    """The file, locked. Whoever held it before may have removed it: then it has no name left, and another is made."""
+    while True:
         lock = path.open("a+")
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -276,18 +239,6 @@ def _held(path, what):
             fcntl.lockf(lock, fcntl.LOCK_EX)
         except OSError:
             print(f"{path} is on a file system without locks: run no second extraction of {what} beside this one")
-        if not _is(lock, path):
-            lock.close()
-            return _held(path, what)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-    return lock
-
-
-def _is(file, path):
-    """Whether an open file is still the one at a path, and not one that was removed while we waited."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+        if os.fstat(lock.fileno()).st_nlink:
+            return lock
+        lock.close()

@@ -43,9 +43,7 @@ def test_two_workers_one_of_them_killed_equal_the_local_run(root, monkeypatch):
     folder = root / "data" / "features" / "clipart-600" / "mini-clip"
     shutil.rmtree(folder)
     killed = []
-    watcher = threading.Thread(
-        target=kill_one_worker, args=(store.unfinished(folder) / "image.ledger", killed), daemon=True
-    )
+    watcher = threading.Thread(target=kill_one_worker, args=(store.unfinished(folder) / "ledger", killed), daemon=True)
     watcher.start()
     try:
         found = features.extract("clipart", "mini-clip", n_pairs=600, engine="ray", workers=2)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ LENGTHS = [7 * i % 20 + 1 for i in range(N // 2)]  # of the distinct texts, each
 
 
 @pytest.fixture
-def dataset(tmp_path, monkeypatch):
+def dataset(root, tmp_path, monkeypatch):
     """40 pairs of 40 images and 20 texts, in blocks of four."""
     monkeypatch.setattr(store, "BLOCK", BLOCK)
     folder = tmp_path / "images"
@@ -85,9 +86,10 @@ def start(dataset, encoder, output, before=None, **options):
 
 def ledger(folder, kind):
     """The finished blocks of an extraction that was interrupted."""
-    path = store.unfinished(folder) / f"{kind}.ledger"
+    path = store.unfinished(folder) / "ledger"
     lines = path.read_text().splitlines()[2:] if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]  # the last one may be half a line
+    notes = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may be half a line
+    return [note for note in notes if note["kind"] == kind]
 
 
 def items(folder):
@@ -103,18 +105,23 @@ def logged(log):
     return [(kind, int(value)) for kind, value in (line.split() for line in log.read_text().splitlines())]
 
 
+def lines(log):
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
 def test_killed_at_ten_moments_it_resumes_to_the_same_bytes(dataset, folder, tmp_path):
-    began = time.monotonic()
-    start(dataset, Counting(pause=0.02), tmp_path / "out").join()
-    took = time.monotonic() - began
+    start(dataset, Counting(), tmp_path / "out").join()
     whole = content(folder)
     assert set(whole) == FILES
     moments, resumed = random.Random(0), 0
-    for run in range(10):
+    for run, seen in enumerate([0, *moments.sample(range(N + N // 2), 8), N + N // 2]):
         shutil.rmtree(folder.parent)
-        process = start(dataset, Counting(pause=0.02), tmp_path / "out")
-        time.sleep(took * moments.uniform(0.05, 1))
-        os.kill(process.pid, signal.SIGKILL)
+        before = tmp_path / f"before{run}"
+        process = start(dataset, Counting(pause=0.02, log=before), tmp_path / "out")
+        while process.is_alive() and lines(before) < seen:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.02))
+        process.kill()
         process.join()
         finished = items(folder)
         log = tmp_path / f"log{run}"
@@ -130,10 +137,10 @@ def test_killed_at_ten_moments_it_resumes_to_the_same_bytes(dataset, folder, tmp
 
 
 def interrupted(dataset, folder, after=20):
-    """The array and the ledger of the images of an extraction that broke down after so many items."""
+    """The array of the images, and the ledger, of an extraction that broke down after so many items."""
     with pytest.raises(KeyboardInterrupt):
         features.extract(dataset, Counting(fail=after))
-    return store.unfinished(folder) / "image.npy", store.unfinished(folder) / "image.ledger"
+    return store.unfinished(folder) / "image.npy", store.unfinished(folder) / "ledger"
 
 
 def flip(path, place):
@@ -188,7 +195,7 @@ def test_of_two_processes_one_encodes_and_the_other_waits(dataset, folder, tmp_p
     assert len(logged(log)) == N + N // 2 and not store.left_over(folder)
 
 
-@pytest.mark.parametrize(("most", "kept"), [(100, 0), (1000, 28), (3000, N + N // 2)])
+@pytest.mark.parametrize(("most", "kept"), [(100, 0), (1000, 24), (3500, N + N // 2)])
 def test_a_full_disk_is_named_and_finished_blocks_are_kept(dataset, folder, tmp_path, most, kept):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
@@ -575,3 +582,18 @@ def test_two_encoders_of_one_dataset_do_not_disturb_each_other(dataset, folder, 
     for name in ("one", "two", "three"):
         assert (tmp_path / name).read_text().endswith("done\n")
         assert len(features.load("made", name, check=True).pairs) == N
+
+
+def test_pairs_of_another_folder_by_the_same_name_are_not_written_over(dataset, folder, tmp_path):
+    features.extract(dataset, Counting())
+    whole = content(folder)
+    moved = shutil.copytree(dataset.about.root, tmp_path / "elsewhere")  # the same files, at another time
+    other = Dataset(dataset.pairs, replace(dataset.about, root=moved))
+    os.utime(moved / "0.png", (0, 0))
+    encoder = Counting()
+    for encoder.name in ("counting", "another"):
+        with pytest.raises(ValueError, match="counting goes with other pairs than these, .* another name"):
+            features.extract(other, encoder)
+    assert not encoder.images and content(folder) == whole
+    (dataset.about.root / "0.png").touch()  # those pairs themselves may change
+    assert len(features.extract(dataset, encoder).pairs) == N

@@ -2,6 +2,7 @@
 
 import re
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ import torch
 from counting import Counting
 from made import sphere
 from PIL import Image
+from safetensors.torch import save_file
 
 from gaplib import features, gap, sweep
 from gaplib.datasets.pairs import About, Dataset
@@ -108,6 +110,16 @@ def test_several_labels_in_columns_as_mimic_has_them(root, tmp_path, capsys):
     assert len(f.rows("val")) == 30
 
 
+def test_columns_of_a_csv_are_what_all_of_their_cells_are(root, tmp_path):
+    table, *_ = frame()
+    table["present"] = np.arange(N) % 2 == 0
+    table["absent"] = 1 - table["present"]
+    table["answer"] = ["2"] * (N - 40) + ["chair"] * 40
+    path = write(table, tmp_path / "e.csv")
+    assert features.read(path, "one", "clip", ["present", "absent"]).about.labels == ("present", "absent")
+    assert features.read(path, "other", "clip", "answer").about.labels == ("2", "chair")
+
+
 def test_several_labels_in_a_cell_as_daquar_has_them(root, tmp_path):
     table, *_ = frame(labels=("chair", "chair, table", "rare", "table"), split=("train",) * 4 + ("test",) * 4)
     table.loc[table.index[6::16], "answer"] = "chair"  # so that "rare" is rare among test rows
@@ -157,8 +169,6 @@ def damaged(table, damage):
         table["answer"] = "a"
     elif damage == "hole":
         table = table.drop(columns=["img_emb_3", "text_emb_3"])
-    elif damage == "bare":
-        table = table.drop(columns="split")
     elif damage == "blind":
         table = table.drop(columns="answer")
     elif damage == "none":
@@ -178,10 +188,6 @@ def damaged(table, damage):
         ("test", "no pairs in split 'test'"),
         ("one", "'answer' is the same in every row"),
         ("hole", "no column img_emb_3, though there is img_emb_11"),
-        (
-            "bare",
-            "no column 'split'; it has image_id, question, answer. Add one that says train, val or test of each row",
-        ),
         ("blind", "no label column 'answer'; it has image_id, question, split. Say label=..., a column or a list"),
         ("none", "no columns text_emb_0, text_emb_1, ...; it has image_id, question, answer, split"),
     ],
@@ -196,7 +202,9 @@ def test_what_is_wrong_is_named_and_nothing_is_stored(root, tmp_path, damage, me
 def test_files_that_are_none_are_named(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="no file .*absent.csv to read embeddings from"):
         features.read(tmp_path / "absent.csv", "own", "clip")
-    for name, content in (("a.csv", b""), ("b.csv", b"\xff\xfe\x00"), ("c.npz", b"no zip"), ("d.parquet", b"PAR1")):
+    contents = {"a.csv": b"", "b.csv": b"\xff\xfe\x00", "c.npz": b"no zip", "d.parquet": b"PAR1"}
+    contents |= {"e.npy": b"", "f.safetensors": b"torn", "g.parquet": b"", "h.npz": b""}
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name} cannot be read"):
             features.read(tmp_path / name, "own", "clip")
@@ -207,11 +215,71 @@ def test_files_that_are_none_are_named(root, tmp_path):
         features.read(write(frame()[0], tmp_path / "f.csv"), "own", "clip", "answer", image="pic")
     one = frame()[1]
     np.save(tmp_path / "g.npy", one)
-    with pytest.raises(ValueError, match=r"g.npy holds one array: save both with np.savez.* features.from_arrays"):
+    with pytest.raises(ValueError, match=r"g.npy holds one array of shape .120, 12., .*save both with np.savez"):
         features.read(tmp_path / "g.npy", "own", "clip")
-    pd.DataFrame({"image": list(one), "split": "train"}).to_parquet(tmp_path / "h.parquet")
-    with pytest.raises(ValueError, match=r"h.parquet: no columns img_emb_0.* it has image, split; .*np.stack"):
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], object))
+    with pytest.raises(ValueError, match=r"p.npy cannot be read .*allow_pickle"):
+        features.read(tmp_path / "p.npy", "own", "clip")
+    np.savez(tmp_path / "i.npz", image=np.ones((3, 2), int), text=one)
+    with pytest.raises(ValueError, match=r"i.npz: image: expected floating-point embeddings .*got int64"):
+        features.read(tmp_path / "i.npz", "own", "clip")
+    pd.DataFrame({"image": list(one), "caption": list(one)}).to_parquet(tmp_path / "h.parquet")
+    with pytest.raises(ValueError, match=r"h.parquet: no columns text_emb_0.* it has image, caption; .*text_embedding"):
         features.read(tmp_path / "h.parquet", "own", "clip")
+    torn = [*one[:7], one[7][:5], *one[8:]]
+    pd.DataFrame({"image": list(one), "text": torn}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t.parquet, row 7: 'text' has 5 numbers, and row 0 has 12"):
+        features.read(tmp_path / "t.parquet", "own", "clip")
+    pd.DataFrame({"image": [[1, 0]] * N, "text": list(one)}).to_parquet(tmp_path / "j.parquet")
+    with pytest.raises(ValueError, match=r"j.parquet: image: expected floating-point embeddings .*got int64"):
+        features.read(tmp_path / "j.parquet", "own", "clip")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ValueError, match=r"folder cannot be read .*Dataset"):
+        features.read(tmp_path / "folder", "own", "clip")
+
+
+def bare(path, image, text):
+    """Embeddings alone, in a file or folder of each kind."""
+    both = {"image": torch.tensor(image, dtype=torch.float32), "text": torch.tensor(text, dtype=torch.float32)}
+    lists = {"image_embedding": list(image.astype("f4")), "text_embedding": list(text.astype("f4"))}
+    if path.suffix == ".npy":
+        np.save(path, np.stack([image, text]))
+    elif path.suffix == ".safetensors":
+        save_file(both, path)
+    elif path.suffix == ".parquet":
+        pd.DataFrame(lists).to_parquet(path)
+    else:
+        datasets.Dataset.from_dict(lists).save_to_disk(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["e.npy", "e.safetensors", "e.parquet", "folder"])
+def test_embeddings_alone_are_read_without_labels_texts_and_split(root, tmp_path, name):
+    _, image, text = frame()
+    features.read(bare(tmp_path / name, image, text), "own", "clip")
+    f = features.load("own", "clip")
+    np.testing.assert_allclose(f.paired()[0], image, atol=1e-6)
+    np.testing.assert_allclose(f.paired()[1], text, atol=1e-6)
+    assert f.about.task is None and len(f.rows("train")) == 84 and len(f.rows("test")) == 24
+    assert gap.gap_vector(*f.paired("train")).shape == (D,)
+
+
+def test_lists_stand_beside_names_captions_labels_and_splits(root, tmp_path):
+    table, image, text = frame()
+    named = table[["image_id", "question", "answer", "split"]].set_axis(["image", "text", "label", "split"], axis=1)
+    lists = named.assign(image_embedding=list(image), text_embedding=list(text))
+    parts = {
+        name: datasets.Dataset.from_pandas(part.drop(columns="split"), preserve_index=False)
+        for name, part in lists.groupby("split", sort=False)
+    }
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "folder")
+    lists.to_parquet(tmp_path / "e.parquet")
+    for path, dataset in ((tmp_path / "folder", "one"), (tmp_path / "e.parquet", "other")):
+        f = features.read(path, dataset, "clip")
+        where = f.pairs.set_index("text").index.get_indexer(table["question"])
+        np.testing.assert_allclose(f.paired()[0][where], image, atol=1e-6)
+        assert f.about.labels == ("a", "b", "c") and f.pairs["image"][where[3]] == "1.jpg"
+        assert len(f.rows("train")) == 90 and len(f.rows("test")) == 30
 
 
 def test_numbers_of_any_size_have_a_direction(root, tmp_path):
