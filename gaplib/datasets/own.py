@@ -170,9 +170,24 @@ def read(kind: str, rest: str, name: str, **said: str | list[str] | None) -> Dat
     return _dataset(pairs, said, path, name, Path(os.path.abspath(root.expanduser())))
 
 
-def _files(path):
-    """The files that a path with wildcards matches."""
-    return sorted(path.parent.glob(path.name)) if "*" in path.name else []
+def _files(path, pattern="*"):
+    """The file at a path, or those that a path with wildcards or a folder with a pattern matches."""
+    if path.is_dir():
+        return sorted(path.glob(pattern))
+    return [path] if path.exists() else sorted(path.parent.glob(path.name))
+
+
+def _parts(path, pattern):
+    """Files by split where each name begins with that of one, and there are several; else all under no name."""
+    files = _files(path, pattern)
+    words = [re.match("[a-z]*", file.name.lower())[0] for file in files]
+    apart = len(set(words)) > 1 and set(words) <= {*SPLITS, *SPLIT_ALIASES}
+    parts = {}
+    for file, word in zip(files, words, strict=True):
+        parts.setdefault(word if apart else "", []).append(file)
+    if not parts:
+        raise ValueError(f"{path} holds no {pattern}")
+    return parts
 
 
 def _columns(names, said, where):
@@ -309,12 +324,18 @@ def _delimited(path, said, delimiter):
     return Stored(table, path.parent)
 
 
-def _from_library(path, said, builder):
+def _tables(path, said, builder):
     """What the library `datasets` reads, kept as it keeps it: in Arrow files of its cache."""
+    parts = _parts(path, f"*.{builder}*")
+    files = {split or "train": [str(file) for file in files] for split, files in parts.items()}
     folder = path if path.is_dir() else path.parent
-    place = {"data_dir": str(path)} if path.is_dir() else {"data_files": str(path)}
-    options = {"drop_labels": True} if builder == "imagefolder" else {}
-    return _arrow_files(lambda library: library.load_dataset(builder, **place, **options), path, folder)
+    return _arrow_files(lambda library: library.load_dataset(builder, data_files=files), path, folder)
+
+
+def _from_folder(path, said):
+    """A folder of images with `metadata.csv` or `metadata.jsonl`, or one such folder a split."""
+    options = {"data_dir": str(path), "drop_labels": True}
+    return _arrow_files(lambda library: library.load_dataset("imagefolder", **options), path, path)
 
 
 def _from_disk(path, said):
@@ -402,6 +423,8 @@ def _captions_of_coco(table):
         return table
     images = pa.Table.from_struct_array(pc.list_flatten(table["images"]))
     captions = pa.Table.from_struct_array(pc.list_flatten(table["annotations"]))
+    if not {"id", "file_name"} <= set(images.column_names) or "image_id" not in captions.column_names:
+        return table
     image = pc.index_in(captions["image_id"], images["id"])
     return captions.append_column("file_name", images["file_name"].take(image))
 
@@ -411,19 +434,18 @@ def _from_tar(path, said):
 
     Not by the library `datasets`, which would copy all images out of the archives: here, they are read from there.
     """
-    root = path if path.is_dir() else path.parent
-    shards = sorted(path.glob("*.tar")) if path.is_dir() else _files(path) or [path]
-    words = {shard: re.match("[a-z]*", shard.name.lower())[0] for shard in shards}
-    apart = len(set(words.values())) > 1 and set(words.values()) <= {*SPLITS, *SPLIT_ALIASES}
+    parts = _parts(path, "*.tar")
     tables = []
-    for shard in shards:
-        try:
-            table = _samples(shard)
-        except (tarfile.TarError, ValueError) as error:
-            raise ValueError(f"{shard} cannot be read as an uncompressed tar of pairs ({_reason(error)})") from error
-        tables.append(_with_split(table, words[shard]) if apart else table)
-    if not tables:
-        raise ValueError(f"{path}: there are no .tar files")
+    for split, shards in parts.items():
+        for shard in shards:
+            try:
+                table = _samples(shard)
+            except (tarfile.TarError, ValueError) as error:
+                raise ValueError(
+                    f"{shard} cannot be read as an uncompressed tar of pairs ({_reason(error)})"
+                ) from error
+            tables.append(_with_split(table, split) if len(parts) > 1 else table)
+    root = path if path.is_dir() else path.parent
     return Stored(pa.concat_tables(tables, promote_options="permissive"), root)
 
 
@@ -456,9 +478,9 @@ def _samples(shard):
 KINDS: dict[str, Callable[[Path | str, Mapping], Stored]] = {
     "csv": partial(_delimited, delimiter=","),
     "tsv": partial(_delimited, delimiter="\t"),
-    "json": partial(_from_library, builder="json"),
-    "parquet": partial(_from_library, builder="parquet"),
-    "folder": partial(_from_library, builder="imagefolder"),
+    "json": partial(_tables, builder="json"),
+    "parquet": partial(_tables, builder="parquet"),
+    "folder": _from_folder,
     "disk": _from_disk,
     "tar": _from_tar,
     "hub": _from_hub,
