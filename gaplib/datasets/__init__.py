@@ -46,7 +46,8 @@ REGISTRY = {
 }
 GENERATED = ("phantom-cxr", "phantom-derm", "phantom-fundus")
 CHOICES = {"text": ("clean", "published"), "split": ("group", "published")}  # the first is the default
-OFFERED = {"ham10000": ("text", "split"), "brset": ("split",), "mbrset": ("split",), "daquar": ("text",)}
+OFFERED = dict.fromkeys(("ham10000", "brset", "mbrset"), ("text", "split"))
+OFFERED |= {"mimic-cxr": ("split",), "daquar": ("text",)}
 
 
 def load(name: str, n_pairs: int | None = None, **columns: str | list[str] | None) -> Dataset:
