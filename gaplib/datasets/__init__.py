@@ -111,7 +111,7 @@ def stored_name(name: str, n_pairs: int | None = None) -> str:
     """
     kind, rest = _parts(name)
     if kind in own.KINDS:
-        return sampled_name(own.name_of(rest, REGISTRY), n_pairs)
+        return sampled_name(own.name_of(kind, rest, REGISTRY), n_pairs)
     if rest and kind not in REGISTRY:
         raise _unknown(name, kind)
     return sampled_name(plain(_variant(kind, _choices(kind, rest)), "dataset"), n_pairs)

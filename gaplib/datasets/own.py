@@ -35,6 +35,7 @@ USUAL = {  # column names by what they are usually of, in any case; the first th
     "split": "split partition subset",
     "group": "group patient_id subject_id lesion_id image_id",
 }
+MUST_BE = {"image": "paths, or the bytes of images", "text": "strings"}
 SAYABLE = (*USUAL, "domain", "root")
 SAID = re.compile(r"(.+?) with (\w+=.*)", re.DOTALL)
 PART = re.compile(r", *(?=\w+=)")
@@ -91,7 +92,7 @@ def _checked(said):
     return {key: "" if column is None else column for key, column in said.items()}
 
 
-def name_of(rest: str, reserved: Collection[str] = ()) -> str:
+def name_of(kind: str, rest: str, reserved: Collection[str] = ()) -> str:
     """What own pairs are called: as their name says, or as their file or folder without its ending.
 
     Where gaplib's own datasets have that name, a digest of the path is added.
@@ -103,7 +104,7 @@ def name_of(rest: str, reserved: Collection[str] = ()) -> str:
 
     Examples
     --------
-    >>> name_of("folder/mine.csv"), name_of("folder/mine.csv as cats"), name_of("ORG/birds@main")
+    >>> name_of("csv", "folder/mine.csv"), name_of("csv", "folder/mine.csv as cats"), name_of("hub", "ORG/birds@v1.0")
     ('mine', 'cats', 'birds')
     """
     path, given, _ = parse(rest)
@@ -111,9 +112,9 @@ def name_of(rest: str, reserved: Collection[str] = ()) -> str:
         raise ValueError(f"{path} cannot be called {given!r}: that is a dataset of gaplib")
     if given:
         return plain(given, "dataset")
-    place = Path(path).expanduser().absolute()
+    place = Path(path.partition("@")[0] if kind == "hub" else path).expanduser().absolute()
     place = place.parent if "*" in place.name else place
-    stem = plain(re.sub(r"(?<=.)[.@][^.@]*$", "", place.name), "dataset (say `... as NAME`)")
+    stem = plain(place.name if kind == "hub" else place.stem, "dataset (say `... as NAME`)")
     return f"{stem}-{hashlib.sha256(str(place).encode()).hexdigest()[:6]}" if stem in reserved else stem
 
 
@@ -219,16 +220,13 @@ def _named(table, columns, where):
         table = _one_row_a_caption(table, where)
     for key, column in columns.items():
         kind = table[key].type
-        if key in ("image", "text") and not _is_text(kind):
-            needed = "paths, or the bytes of images" if key == "image" else "strings"
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+            continue
+        if not pa.types.is_null(kind) and (key in MUST_BE or not pa.types.is_primitive(kind)):
+            needed = MUST_BE.get(key, f"one value a row (`{key}=` says that there is none)")
             raise ValueError(f"{where}: column {column!r} holds {kind}; {key} must be {needed}")
-        if not _is_text(kind) and not pa.types.is_dictionary(kind):
-            table = table.set_column(table.column_names.index(key), key, pc.cast(table[key], pa.string()))
+        table = table.set_column(table.column_names.index(key), key, pc.cast(table[key], pa.string()))
     return table
-
-
-def _is_text(kind):
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
 
 
 def _one_row_a_caption(table, where):
@@ -243,7 +241,7 @@ def _one_row_a_caption(table, where):
 
 def _dataset(pairs, said, where, name, root):
     """The pair table, and what it is about; rows that will not do are left to `pairs.validate`."""
-    pairs["image"] = pairs["image"].astype("str").str.removeprefix(f"{root}{os.sep}")
+    pairs["image"] = pairs["image"].str.removeprefix(f"{root}{os.sep}")
     domain = _domain(pairs, said, where)
     task, labels = _labels(pairs, said, where)
     if "group" not in pairs:

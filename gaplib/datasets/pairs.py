@@ -371,7 +371,7 @@ def _image_problems(image, about, where) -> Iterator[Problem]:
     there = lru_cache(os.path.isfile)  # many images of a stored table are in one file
     states = [_image_state(name, root, there) for name in names.tolist()]
     state = np.array([*states, EMPTY], np.int8)[codes]  # the last place: missing
-    remedy = "move the images or a link to them there, or the table to a folder above them"
+    remedy = "move the images or a link to them there, or name a folder above them as the root (`root=`)"
     yield Problem(state == EMPTY, "the image is empty; give a path under the image root")
     yield Problem(state == OUTSIDE, f"the image path leaves the image root {root}; {remedy}", "image")
     yield Problem(state == ABSENT, f"no such image under {root}", "image")

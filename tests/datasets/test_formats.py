@@ -241,6 +241,16 @@ BAD = [
     ),
     (
         "json:bad.jsonl",
+        lines({"image": "0.png", "text": "a", "label": ["b"]}),
+        "'label' holds list.*`label=` says that",
+    ),
+    (
+        "json:bad.jsonl",
+        lines({"image": None, "text": None}, {"image": None, "text": None}),
+        "2 of 2 rows are bad, in 2",
+    ),
+    (
+        "json:bad.jsonl",
         lines({"image": 0, "text": "a"}, {"image": 1, "text": "b"}),
         "'image' holds int64; image",
     ),
