@@ -293,8 +293,7 @@ def _tidy(pairs, about, where):
     columns = [*NEEDED, *label_columns(about)]
     others = [column for column in pairs if column not in columns]
     pairs = pairs[columns + others].reset_index(drop=True)
-    if pairs["split"].isin(SPLIT_ALIASES).any():
-        pairs["split"] = pairs["split"].map(lambda name: SPLIT_ALIASES.get(name, name))
+    pairs["split"] = pairs["split"].replace(SPLIT_ALIASES)
     if pd.api.types.infer_dtype(pairs["image"]) not in ("string", "bytes"):
         pairs["image"] = [cell(image, f"{where}, row {row}") for row, image in enumerate(pairs["image"])]
     return pairs

@@ -246,8 +246,8 @@ BAD = [
     ),
     (
         "json:bad.jsonl",
-        lines({"image": None, "text": None}, {"image": None, "text": None}),
-        "2 of 2 rows are bad, in 2",
+        lines({"image": None, "text": "a"}, {"image": None, "text": "b"}),
+        "row 0: the image is empty",
     ),
     (
         "json:bad.jsonl",
