@@ -305,6 +305,8 @@ def _is_label(values):
 
 def _delimited(path, said, delimiter):
     """A CSV or TSV by pyarrow, which unlike the library `datasets` keeps "NA" and "007" as people write them."""
+    if not path.is_file():
+        raise ValueError(f"{path} is no file; csv: and tsv: read one table")
     with path.open("rb") as file:
         if b"\0" in file.read(4096):
             raise ValueError(f"{path} is a binary file, or text of another encoding; save the table as a UTF-8 CSV")

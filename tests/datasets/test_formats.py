@@ -220,6 +220,7 @@ def lines(*records):
 
 
 BAD = [
+    ("csv:bad.csv", Path.mkdir, "bad.csv is no file; csv: and tsv: read one table"),
     ("tsv:bad.tsv", text(""), "bad.tsv cannot be read as a UTF-8 CSV"),
     ("tsv:bad.tsv", text("image\ttext\n"), "there are no pairs|cannot be read"),
     ("tsv:bad.tsv", text("image\ttext\tText\ttext\n0.png\ta\tb\tc\n"), "column 'text' is there more than once"),
