@@ -64,7 +64,7 @@ print(len(s.table) > 0)
             "the embedded pairs come with a checkout",
         ),
         ("from gaplib import encoders; encoders.load('clip')", 'pip install "gaplib[encoders]"'),
-        ("from gaplib import datasets; datasets.load('disk:folder')", 'pip install "gaplib[encoders]"'),
+        ("from gaplib import datasets; datasets.load('disk:.')", 'pip install "gaplib[encoders]"'),
         ("from gaplib import project; import numpy as np; project.umap(np.eye(40), np.eye(40))", "gaplib[notebooks]"),
         ("from gaplib import study; study.load('demo')", "gaplib[notebooks]"),
     ],

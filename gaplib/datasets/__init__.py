@@ -45,23 +45,24 @@ REGISTRY = {
     "recipes5k": recipes5k,
 }
 GENERATED = ("phantom-cxr", "phantom-derm", "phantom-fundus")
-OWN = {"csv": own.from_csv, "disk": own.from_disk}
 CHOICES = {"text": ("clean", "published"), "split": ("group", "published")}  # the first is the default
-OFFERED = {"ham10000": ("text", "split"), "brset": ("split",), "mbrset": ("split",), "daquar": ("text",)}
+OFFERED = dict.fromkeys(("ham10000", "brset", "mbrset"), ("text", "split"))
+OFFERED |= {"mimic-cxr": ("split",), "daquar": ("text",)}
 
 
-def load(name: str, n_pairs: int | None = None) -> Dataset:
+def load(name: str, n_pairs: int | None = None, **columns: str | list[str] | None) -> Dataset:
     """Load a dataset: its validated pair table and its description.
 
     Parameters
     ----------
     name : str
         One of `REGISTRY`; where a dataset has the choice, `NAME:published` takes its text and split as published,
-        `NAME:text=published` or `NAME:split=published` only one of them. Or your own pairs: `csv:PATH`, or `disk:PATH`
-        for a folder that the library `datasets` saved (see `gaplib.datasets.own`). They go by the name of the file;
-        `csv:PATH as NAME` gives them another.
+        `NAME:text=published` or `NAME:split=published` only one of them. Or your own pairs, such as `csv:PATH` or
+        `hub:ORG/NAME@REVISION`: `gaplib.datasets.own` has all kinds, and how to name them and their columns.
     n_pairs : int, optional
         Keep about so many pairs: a seeded sample of whole groups.
+    **columns : str, list of str, or None
+        Of your own pairs: what their columns are called (`own.read`), where the name does not say it.
 
     Returns
     -------
@@ -82,13 +83,13 @@ def load(name: str, n_pairs: int | None = None) -> Dataset:
     ('natural', 'multiclass')
     """
     kind, rest = _parts(name)
-    if kind not in OWN and kind not in REGISTRY:
+    if kind not in own.KINDS and kind not in REGISTRY:
         raise _unknown(name, kind)
+    if columns and kind not in own.KINDS:
+        raise ValueError(f"dataset {name!r} is gaplib's: what its columns are called ({', '.join(columns)}) is known")
     called = stored_name(name)
-    if kind in OWN:
-        path, _ = _path_and_name(rest)
-        dataset = validate(*OWN[kind](path, called))
-        own.claim(called, path)
+    if kind in own.KINDS:
+        dataset = validate(*own.read(kind, rest, called, **columns))
     else:
         pairs, about = REGISTRY[kind](**_choices(kind, rest))
         dataset = validate(pairs, replace(about, name=called))
@@ -109,9 +110,8 @@ def stored_name(name: str, n_pairs: int | None = None) -> str:
     ('clipart-500', 'ham10000-text-published', 'coco-qa')
     """
     kind, rest = _parts(name)
-    if kind in OWN:
-        path, given = _path_and_name(rest)
-        return sampled_name(own.name_of(path, given, REGISTRY), n_pairs)
+    if kind in own.KINDS:
+        return sampled_name(own.name_of(kind, rest, REGISTRY), n_pairs)
     if rest and kind not in REGISTRY:
         raise _unknown(name, kind)
     return sampled_name(plain(_variant(kind, _choices(kind, rest)), "dataset"), n_pairs)
@@ -151,13 +151,6 @@ def _parts(name):
     return kind, rest
 
 
-def _path_and_name(rest):
-    """Path and name of own pairs from `PATH as NAME`; a path may have ` as ` in it."""
-    path, mark, given = rest.rpartition(" as ")
-    named = mark and not Path(rest).expanduser().exists()
-    return (path, given) if named else (rest, "")
-
-
 def _choices(kind, rest):
     """Keyword arguments from what follows the name: `published`, or `text=published`, `split=published`."""
     offered = OFFERED.get(kind, ())
@@ -191,5 +184,5 @@ def _unknown(name, kind):
     try:
         pick(REGISTRY, kind, "dataset")
     except ValueError as error:
-        yours = "Your own pairs: csv:PATH, or disk:PATH for a folder that the library datasets saved"
+        yours = f"Your own pairs: csv:PATH, and likewise {', '.join(list(own.KINDS)[1:])}"
         return ValueError(f"{error}. {yours}")

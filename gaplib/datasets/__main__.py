@@ -23,6 +23,8 @@ def describe(source):
 
 
 def main():
+    free = [source.name for source in SOURCES if source.free]
+    print(f"No credentials are needed for {', '.join(free)}.")
     print(f"Datasets go under {paths.downloads('')}; GAPLIB_DATASETS=FOLDER names another place.", end="\n\n")
     print("\n\n".join(describe(source) for source in SOURCES))
 

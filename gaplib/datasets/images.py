@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps
 
 from gaplib.datasets.shown import shown
 
+INSIDE = re.compile(r"(.+\.(?:arrow(?=#.+#\d+$)|tar(?=#\d+\+\d+$)))#(.+)", re.DOTALL)  # as `member` has it
 BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 
 
@@ -28,7 +30,7 @@ def open_image(
     Parameters
     ----------
     image : bytes, str, Path, ndarray or PIL image
-        The encoded file, or its path under `root`, or `FILE.arrow#ROW` there (see `member`); or pixels. Of an
+        The encoded file, or its path under `root`, or its place in a file there (see `member`); or pixels. Of an
         animation, the first frame is taken.
     root : Path, optional
     where : str
@@ -92,28 +94,38 @@ def _on_white(image):
 def _source(image, root):
     if isinstance(image, bytes | bytearray | memoryview):
         return io.BytesIO(image)
-    file, row = member(os.fspath(image))
+    file, inside = member(os.fspath(image))
     path = os.path.join(root or ".", file)
-    return path if row is None else io.BytesIO(_stored(path, os.stat(path).st_mtime_ns)[row].as_py())
+    if inside is None:
+        return path
+    if file.endswith(".tar"):
+        start, size = map(int, inside.split("+"))
+        with open(path, "rb") as tar:
+            tar.seek(start)
+            return io.BytesIO(tar.read(size))
+    column, row = inside.rsplit("#", 1)
+    return io.BytesIO(_stored(path, os.stat(path).st_mtime_ns, column)[int(row)].as_py())
 
 
 @lru_cache(maxsize=256)
-def _stored(path, changed):
+def _stored(path, changed, column):
     """The image bytes of an Arrow file that the library `datasets` wrote, mapped rather than read."""
-    table = pa.ipc.open_stream(pa.memory_map(path)).read_all()
-    return pc.struct_field(table["image"], "bytes")
+    images = pa.ipc.open_stream(pa.memory_map(path)).read_all()[column]
+    return pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
 
 
-def member(image: str) -> tuple[str, int | None]:
-    """File and row of an image inside a stored Arrow table; file and None of an image that is a file itself.
+def member(image: str) -> tuple[str, str | None]:
+    """File and place in it of an image inside a stored Arrow table or a tar; file and None of one that is a file.
 
     Examples
     --------
-    >>> member("train/data-00000-of-00001.arrow#12"), member("photos/#12.jpg")
-    (('train/data-00000-of-00001.arrow', 12), ('photos/#12.jpg', None))
+    >>> member("train/data-00000-of-00001.arrow#image#12"), member("train-00.tar#1536+807")
+    (('train/data-00000-of-00001.arrow', 'image#12'), ('train-00.tar', '1536+807'))
+    >>> member("photos/#12.jpg")
+    ('photos/#12.jpg', None)
     """
-    file, mark, row = image.rpartition(".arrow#")
-    return (f"{file}.arrow", int(row)) if mark and row.isdecimal() else (image, None)
+    match = INSIDE.fullmatch(image)
+    return (match[1], match[2]) if match else (image, None)
 
 
 def cell(image, where: str = "image"):

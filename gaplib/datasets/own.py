@@ -1,13 +1,22 @@
-"""Your own image-text pairs: one CSV, or a folder that the library `datasets` saved.
+"""Your own image-text pairs: tables, folders, archives and the hub, all by one kind of name.
 
-Both are read in columns, so ten million rows are no different from ten; images are opened when they are needed.
+    csv:PATH  tsv:PATH  json:PATH  parquet:PATH  folder:PATH  disk:PATH  tar:PATH  hub:ORG/NAME@REVISION
+
+Any of these may go on ` as NAME`, and ` with image=COLUMN, text=COLUMN, label=COLUMN, split=COLUMN, group=COLUMN,
+domain=DOMAIN, root=FOLDER`, where columns have other names than the usual ones (`USUAL`). Whatever it is, it is read in
+columns, so ten million rows are no different from ten; images are opened when they are needed.
 """
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Collection
+import os
+import re
+import tarfile
+import textwrap
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,199 +24,226 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from gaplib import paths
-from gaplib.datasets.pairs import DOMAINS, About, Dataset, split_by_group
+from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, split_by_group
 from gaplib.datasets.shown import listed, shown
-from gaplib.names import extra, plain
+from gaplib.names import extra, pick, plain
 
-NEEDED = ("image", "text")
-KNOWN = (*NEEDED, "label", "split", "group", "domain")
-SOURCE = "source.txt"  # beside the features of own pairs: where these are
+USUAL = {  # column names by what they are usually of, in any case; the first that is there counts
+    "image": "image image_path filepath file_path file_name filename path file img img_path jpg png webp",
+    "text": "text caption captions sentence sentences description report title txt",
+    "label": "label class target",
+    "split": "split partition subset",
+    "group": "group patient_id subject_id lesion_id image_id",
+}
+MUST_BE = {"image": "paths, or the bytes of images", "text": "strings"}
+SAYABLE = (*USUAL, "domain", "root")
+SAID = re.compile(r"(.+?) with (\w+=.*)", re.DOTALL)
+PART = re.compile(r", *(?=\w+=)")
+SAMPLE = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")  # a file of a WebDataset shard: its sample, and which part of it
+PICTURES = ("jpg", "jpeg", "png", "webp")
 SLIPS = 0.1  # share of a label's rows that may be wrong: it is refused with them, not taken for no label
 
 
-def name_of(path: str | Path, given: str = "", reserved: Collection[str] = ()) -> str:
-    """What the pairs of a path are called: as given, or the file's own name without its ending.
+class Named(NamedTuple):
+    """What a name of own pairs says: a path (or a dataset of the hub), a name for them, and what their columns are."""
 
-    Where other pairs have the file's name already, a digest of its path is added, so that two `pairs.csv` differ.
-
-    Parameters
-    ----------
-    path : str or Path
-    given : str
-        The name that the user gave, if any.
-    reserved : collection of str
-        Names that are not to be had.
-
-    Raises
-    ------
-    ValueError
-        If the name is not a plain one; or it was given, and is another's.
-    """
-    path = Path(path).expanduser().resolve()
-    if not given:
-        stem = plain(path.stem, "dataset (say `csv:PATH as NAME`)")
-        full = f"{stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
-        known_in_full = _owner(full) == str(path)
-        return full if known_in_full or stem in reserved or _owner(stem) not in (None, str(path)) else stem
-    plain(given, "dataset")
-    if given in reserved:
-        raise ValueError(f"{path} cannot be called {given!r}: that is a dataset of gaplib")
-    if _owner(given) not in (None, str(path)):
-        folder = paths.features(given)
-        raise ValueError(f"{path} cannot be called {given!r}: so is {_owner(given)}; say another, or remove {folder}")
-    return given
+    path: str
+    name: str
+    said: dict[str, str | list[str]]
 
 
-def claim(name: str, path: str | Path) -> None:
-    """Note beside the features of `name` whose name it is; where nothing can be written, there are no features."""
-    note = paths.features(name) / SOURCE
-    with contextlib.suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(Path(path).expanduser().resolve()))
+class Stored(NamedTuple):
+    """Pairs as they are stored: columns under their own names, and the folders that paths and references start from."""
+
+    table: pa.Table
+    root: Path
+    held: Path | None = None
+    references: Collection[str] = ()  # columns of images that lie in files under `held`
 
 
-def _owner(name):
-    """The path whose pairs go by a name, if there are any."""
-    note = paths.features(name) / SOURCE
-    return note.read_text() if note.is_file() else None
-
-
-def from_csv(path: str | Path, name: str) -> Dataset:
-    """Pairs from a CSV with the columns `image`, `text`, `label`, and optionally `split`, `group` and `domain`.
-
-    Image paths are relative to the CSV's folder. Without `group` every image is its own group; without `split` the
-    groups are cut 70/10/20 into train, val and test. Without `label`, every further column that holds only 0 and 1 (or
-    nothing, or something else here and there: such rows are bad) is a label of a multilabel task. `domain` is `natural`
-    (the default) or `medical`, the same in every row. Only an empty cell is missing: "None" and "NA" are words that
-    people write.
-
-    Rows that will not do are all named at once by `pairs.validate`; its error `pairs.BadRows` shows how to drop them.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not a CSV, has no rows, lacks a column or has it twice, or there is nothing to use as label.
+def parse(rest: str) -> Named:
+    """What stands in `PATH [as NAME] [with image=COLUMN, ...]`; a path may have these words in it.
 
     Examples
     --------
-    >>> from_csv("absent.csv", "absent")
-    Traceback (most recent call last):
-    ...
-    FileNotFoundError: no CSV at absent.csv; give `csv:` and the path of a file with image, text and label columns
+    >>> parse("mine.csv as cats with text=title, label=")
+    Named(path='mine.csv', name='cats', said={'text': 'title', 'label': ''})
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no CSV at {path}; give `csv:` and the path of a file with image, text and label columns"
-        )
-    return _dataset(_read_csv(path), path, path.parent.resolve(), name)
+    said = {}
+    match = SAID.fullmatch(rest)
+    if match and not Path(rest).expanduser().exists():
+        rest = match[1]
+        for part in PART.split(match[2]):
+            key, _, column = part.partition("=")
+            said.setdefault(key, []).append(column)
+        said = {key: columns[0] if len(columns) == 1 else columns for key, columns in said.items()}
+    path, mark, name = rest.rpartition(" as ")
+    if mark and not Path(rest).expanduser().exists():
+        return Named(path, name, said)
+    return Named(rest, "", said)
 
 
-def _read_csv(path):
-    """All columns as text, but further ones that hold numbers."""
-    with path.open("rb") as file:
-        if b"\0" in file.read(4096):
-            raise ValueError(f"{path} is a binary file, or text of another encoding; save the table as a UTF-8 CSV")
-    parse = csv.ParseOptions(newlines_in_values=True)
-    try:
-        with csv.open_csv(path, parse_options=parse) as head:
-            columns = head.schema.names
-        types = dict.fromkeys(columns, pa.string())
-        convert = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
-        table = csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except ValueError as error:  # pyarrow's parser and Unicode errors among them
-        reason = shown(str(error))
-        raise ValueError(f"{path} cannot be read as a UTF-8 CSV with a header line and rows ({reason})") from error
-    if twice := {column for column in columns if columns.count(column) > 1}:
-        raise ValueError(f"{path}: column {listed(sorted(twice))} is there more than once")
-    for place, column in enumerate(columns):
-        if column not in KNOWN:
-            table = table.set_column(place, column, _number(table[column]))
-    return table
+def _checked(said):
+    """What is said of the columns; None says that there is none."""
+    for key, column in said.items():
+        pick(SAYABLE, key, "word for a column of your own pairs:")
+        if not isinstance(column, str | None) and key != "label":
+            raise ValueError(f"{key} is one column of your own pairs, got {shown(column)}")
+    return {key: "" if column is None else column for key, column in said.items()}
 
 
-def _number(column):
-    """A column of text as numbers, if they all are."""
-    for kind in (pa.int64(), pa.float64()):
-        try:
-            return column.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return column
+def name_of(kind: str, rest: str, reserved: Collection[str] = ()) -> str:
+    """What own pairs are called: as their name says, or as their file or folder without its ending.
+
+    Where gaplib's own datasets have that name, a digest of the path is added.
+
+    Raises
+    ------
+    ValueError
+        If the name is not a plain one, or it was given and is one of `reserved`.
+
+    Examples
+    --------
+    >>> name_of("csv", "folder/mine.csv"), name_of("csv", "folder/mine.csv as cats"), name_of("hub", "ORG/birds@v1.0")
+    ('mine', 'cats', 'birds')
+    """
+    path, given, _ = parse(rest)
+    if given in reserved:
+        raise ValueError(f"{path} cannot be called {given!r}: that is a dataset of gaplib")
+    if given:
+        return plain(given, "dataset")
+    place = Path(path.partition("@")[0] if kind == "hub" else path).expanduser().absolute()
+    place = place.parent if "*" in place.name else place
+    stem = plain(place.name if kind == "hub" else place.stem, "dataset (say `... as NAME`)")
+    return f"{stem}-{hashlib.sha256(str(place).encode()).hexdigest()[:6]}" if stem in reserved else stem
 
 
-def from_disk(path: str | Path, name: str) -> Dataset:
-    """Pairs from a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote.
+def read(kind: str, rest: str, name: str, **said: str | list[str] | None) -> Dataset:
+    """Your own pairs, not yet checked (`pairs.validate`).
 
-    Columns as in a CSV. `image` is an Image feature, whose bytes stay in the stored file until they are needed, or a
-    path relative to the folder. `label` may be a class label. A DatasetDict gives the splits: `train`, `validation`
-    and `test`.
+    Without a label column, every further column that holds only 0 and 1 (or nothing, or something else here and there:
+    such rows are bad) is a label of a multilabel task; where there is none, or `label` is said to be nothing, the pairs
+    have no labels. Several captions of an image, in one cell or in several rows, are several pairs. Without `group`
+    every image is its own group; without `split` (or where it is said to be nothing) groups are cut 70/10/20 into
+    train, val and test. Of a cell, only an empty one is missing: "None" and "NA" are words that people write.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    rest : str
+        What follows the colon of the name: see `parse`.
+    name : str
+        What the dataset is to be called.
+    **said : str, list of str, or None
+        As after ` with `; both may be said.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder.
+        If there is nothing at the path.
+    OSError
+        If the hub has no such dataset, or one that you may not read, or cannot be reached.
+    ImportError
+        If the extra `encoders` is not installed, and the library `datasets` is needed.
     ValueError
-        If it is not such a folder, lacks a column, or there is nothing to use as label.
+        If it cannot be read as what it is said to be, has no rows, or lacks a column or has it twice.
+
+    Examples
+    --------
+    >>> read("csv", "absent.csv", "absent")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: nothing at absent.csv, where csv: looks for pairs
     """
-    library = extra("datasets", "encoders")
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        raise FileNotFoundError(f"no folder at {path}; give `disk:` and the path of a folder made by save_to_disk")
-    try:
-        stored = library.load_from_disk(str(path), keep_in_memory=False)
-    except (OSError, ValueError, KeyError, pa.ArrowException, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a folder made by save_to_disk ({shown(str(error))})") from error
-    parts = stored if isinstance(stored, dict) else {None: stored}
-    tables = []
-    for split, part in parts.items():
-        tables += _stored_tables(part, split, path)
-    if not tables:
-        raise ValueError(f"{path} holds no rows")
-    table = pa.concat_tables(tables, promote_options="permissive")
-    label = next(iter(parts.values())).features.get("label")
-    return _dataset(table, path, path.resolve(), name, getattr(label, "names", ()))
-
-
-def _stored_tables(part, split, path):
-    """The files of one stored dataset, as tables that say which split they are."""
-    for file in dict.fromkeys(cache["filename"] for cache in part.cache_files):
-        table = pa.ipc.open_stream(pa.memory_map(file)).read_all()
-        table = _referred(table, Path(file).resolve().relative_to(path.resolve()).as_posix())
-        if split is not None:
-            table = table.drop_columns([column for column in table.column_names if column == "split"])
-            table = table.append_column("split", pa.repeat(split, len(table)))
-        yield table
-
-
-def _referred(table, file):
-    """The table without nested columns but the images, and where it holds these, `FILE.arrow#ROW` in their place."""
-    image = table["image"] if "image" in table.column_names else None
-    nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
-    table = table.drop_columns(nested)
-    if "image" not in nested:
-        return table
-    rows = pc.cast(pa.array(np.arange(len(table))), pa.string())
-    held = pc.is_valid(pc.struct_field(image, "bytes"))
-    here = pc.binary_join_element_wise(file, rows, "#")
-    return table.append_column("image", pc.if_else(held, here, pc.struct_field(image, "path")))
-
-
-def _dataset(table, path, root, name, classes=()):
-    """The pair table, and what it is about; rows that will not do are left to `pairs.validate`."""
-    if missing := [column for column in NEEDED if column not in table.column_names]:
-        raise ValueError(f"{path}: no column {listed(missing)}; it has {listed(table.column_names)}")
-    if not len(table):
+    path, _, said_in_name = parse(rest)
+    said = _checked(said_in_name | said)
+    if kind != "hub":
+        path = Path(path).expanduser()
+        if not path.exists() and not _files(path):
+            raise FileNotFoundError(f"nothing at {path}, where {kind}: looks for pairs")
+    stored = KINDS[kind](path, said)
+    columns = _columns(stored.table.column_names, said, path)
+    if not len(stored.table):
         raise ValueError(f"{path}: there are no pairs")
-    if "label" in table.column_names and not classes:
-        place = table.column_names.index("label")
-        table = table.set_column(place, "label", pc.cast(table["label"], pa.string()))
-    pairs = table.to_pandas()
-    domain = _domain(pairs, path)
-    task, labels = _one_label(pairs, classes) if "label" in pairs else ("multilabel", _zero_one_labels(pairs, path))
+    root = stored.held if columns["image"] in stored.references else Path(said.get("root") or stored.root)
+    pairs = _named(stored.table, columns, path).to_pandas()
+    return _dataset(pairs, said, path, name, Path(os.path.abspath(root.expanduser())))
+
+
+def _files(path, pattern="*"):
+    """The file at a path, or those that a path with wildcards or a folder with a pattern matches."""
+    if path.is_dir():
+        return sorted(path.glob(pattern))
+    return [path] if path.exists() else sorted(path.parent.glob(path.name))
+
+
+def _parts(path, pattern):
+    """Files by split where each name begins with that of one, and there are several; else all under no name."""
+    files = _files(path, pattern)
+    words = [re.match("[a-z]*", file.name.lower())[0] for file in files]
+    apart = len(set(words)) > 1 and set(words) <= {*SPLITS, *SPLIT_ALIASES}
+    parts = {}
+    for file, word in zip(files, words, strict=True):
+        parts.setdefault(word if apart else "", []).append(file)
+    if not parts:
+        raise ValueError(f"{path} holds no {pattern}")
+    return parts
+
+
+def _columns(names, said, where):
+    """The column of each thing that is there in one column: the one that is said, or of a usual name."""
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{where}: column {listed(sorted(twice))} is there more than once")
+    by_lower = {name.lower(): name for name in names}
+    columns = {}
+    for key, usual in USUAL.items():
+        there = [by_lower[name] for name in usual.split() if name in by_lower]
+        column = said.get(key, there[0] if there else "")
+        if isinstance(column, str) and column:
+            columns[key] = column
+    if missing := [name for name in columns.values() if name not in names]:
+        raise ValueError(f"{where}: no column {listed(missing)}; it has {listed(names)}")
+    if missing := [key for key in ("image", "text") if key not in columns]:
+        usual = ", ".join(USUAL[missing[0]].split())
+        has = f"it has {listed(names)}. Say which it is: `with {missing[0]}=COLUMN`"
+        raise ValueError(f"{where}: no column {missing[0]!r} (nor any of {usual}); {has}")
+    return columns
+
+
+def _named(table, columns, where):
+    """The table with its columns under the names that a pair table has, and one row a caption."""
+    further = [name for name in table.column_names if name not in columns.values() and name not in USUAL]
+    further = [name for name in further if not pa.types.is_nested(table[name].type)]
+    table = table.select([*columns.values(), *further]).rename_columns([*columns, *further])
+    if pa.types.is_list(table["text"].type):
+        table = _one_row_a_caption(table, where)
+    for key, column in columns.items():
+        kind = table[key].type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+            continue
+        if not pa.types.is_null(kind) and (key in MUST_BE or not pa.types.is_primitive(kind)):
+            needed = MUST_BE.get(key, f"one value a row (`{key}=` says that there is none)")
+            raise ValueError(f"{where}: column {column!r} holds {kind}; {key} must be {needed}")
+        table = table.set_column(table.column_names.index(key), key, pc.cast(table[key], pa.string()))
+    return table
+
+
+def _one_row_a_caption(table, where):
+    """Each row once for each caption of its list."""
+    captions = table["text"].combine_chunks()
+    empty = pc.fill_null(pc.equal(pc.list_value_length(captions), 0), True)
+    if (n := pc.sum(empty).as_py()) > 0:
+        raise ValueError(f"{where}: {n:,} rows have no caption, row {pc.index(empty, True)} the first; drop them")
+    rows = table.drop_columns("text").take(pc.list_parent_indices(captions))
+    return rows.append_column("text", pc.list_flatten(captions))
+
+
+def _dataset(pairs, said, where, name, root):
+    """The pair table, and what it is about; rows that will not do are left to `pairs.validate`."""
+    pairs["image"] = pairs["image"].str.removeprefix(f"{root}{os.sep}")
+    domain = _domain(pairs, said, where)
+    task, labels = _labels(pairs, said, where)
     if "group" not in pairs:
         pairs["group"] = pairs["image"].fillna("")
     if "split" not in pairs:
@@ -215,35 +251,47 @@ def _dataset(table, path, root, name, classes=()):
     return Dataset(pairs, About(name, domain, task, labels, root))
 
 
-def _domain(pairs, path):
-    """The one domain that all rows say, which is no column of the pair table."""
-    domains = set(pairs.pop("domain")) if "domain" in pairs else {"natural"}
+def _domain(pairs, said, where):
+    """The one domain that is said, or that all rows say, which is no column of the pair table."""
+    in_rows = set(pairs.pop("domain")) if "domain" in pairs else {"natural"}
+    domains = {said["domain"]} if said.get("domain") else in_rows
     if len(domains) > 1 or not domains <= set(DOMAINS):
         there = listed(sorted(domains, key=str))
-        raise ValueError(f"{path}: domain must be one of {', '.join(DOMAINS)} in every row, got {there}")
+        raise ValueError(f"{where}: domain must be one of {', '.join(DOMAINS)} in every row, got {there}")
     return domains.pop()
 
 
-def _one_label(pairs, classes):
-    """Task and label names of the column `label`, which gets the names of its classes where it holds their numbers."""
-    if classes:
-        pairs["label"] = pairs["label"].map(dict(enumerate(classes)))
-    there = set(pairs["label"].dropna())
-    labels = tuple(label for label in classes or sorted(there) if label in there)
+def _labels(pairs, said, where):
+    """Task and label names."""
+    if "label" in pairs:
+        return _one_label(pairs)
+    if said.get("label") == "":
+        return None, ()
+    several = said.get("label", [])
+    if missing := [label for label in several if label not in pairs]:
+        raise ValueError(f"{where}: no column {listed(missing)} to use as label; it has {listed(pairs)}")
+    labels = tuple(several or _zero_one_labels(pairs))
+    for label in labels:
+        numbers = pd.to_numeric(pairs[label], errors="coerce")
+        pairs[label] = numbers.where(numbers.notna(), pairs[label])
+    return ("multilabel", labels) if labels else (None, ())
+
+
+def _one_label(pairs):
+    """Task and label names of the column `label`; the names of a class feature keep their order."""
+    there = pairs["label"].dropna().unique()
+    if isinstance(pairs["label"].dtype, pd.CategoricalDtype):
+        labels = tuple(name for name in pairs["label"].cat.categories if name in there)
+        pairs["label"] = pairs["label"].astype(object)
+    else:
+        labels = tuple(sorted(there))
     return ("binary" if len(labels) == 2 else "multiclass"), labels
 
 
-def _zero_one_labels(pairs, path):
+def _zero_one_labels(pairs):
     """Names of the further columns that are labels."""
-    labels = []
-    for column in [column for column in pairs if column not in KNOWN]:
-        numbers = pd.to_numeric(pairs[column], errors="coerce")
-        if _is_label(numbers[pairs[column].notna()]):
-            pairs[column] = numbers.where(numbers.notna(), pairs[column])
-            labels.append(column)
-    if not labels:
-        raise ValueError(f"{path}: no column 'label', and no 0/1 columns to use as labels; it has {listed(pairs)}")
-    return tuple(labels)
+    further = [column for column in pairs if column not in USUAL]
+    return [column for column in further if _is_label(pd.to_numeric(pairs[column].dropna(), errors="coerce"))]
 
 
 def _is_label(values):
@@ -253,3 +301,187 @@ def _is_label(values):
         return len(values) > 0
     both = values[~wrong].nunique() == 2
     return both and bool((values[wrong] == -1).all() or wrong.sum() <= max(1, SLIPS * len(values)))
+
+
+def _delimited(path, said, delimiter):
+    """A CSV or TSV by pyarrow, which unlike the library `datasets` keeps "NA" and "007" as people write them."""
+    if not path.is_file():
+        raise ValueError(f"{path} is no file; csv: and tsv: read one table")
+    with path.open("rb") as file:
+        if b"\0" in file.read(4096):
+            raise ValueError(f"{path} is a binary file, or text of another encoding; save the table as a UTF-8 CSV")
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    try:
+        with csv.open_csv(path, parse_options=parse) as head:
+            names = head.schema.names
+        types = dict.fromkeys(_columns(names, said, path).values(), pa.string())
+        convert = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
+        table = csv.read_csv(path, parse_options=parse, convert_options=convert)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a UTF-8 CSV with a header line and rows ({_reason(error)})"
+        ) from error
+    return Stored(table, path.parent)
+
+
+def _tables(path, said, builder):
+    """What the library `datasets` reads, kept as it keeps it: in Arrow files of its cache."""
+    parts = _parts(path, f"*.{builder}*")
+    files = {split or "train": [str(file) for file in files] for split, files in parts.items()}
+    folder = path if path.is_dir() else path.parent
+    return _arrow_files(lambda library: library.load_dataset(builder, data_files=files), path, folder)
+
+
+def _from_folder(path, said):
+    """A folder of images with `metadata.csv` or `metadata.jsonl`, or one such folder a split."""
+    options = {"data_dir": str(path), "drop_labels": True}
+    return _arrow_files(lambda library: library.load_dataset("imagefolder", **options), path, path)
+
+
+def _from_disk(path, said):
+    """A folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote."""
+    return _arrow_files(lambda library: library.load_from_disk(str(path)), path, path)
+
+
+def _from_hub(path, said):
+    """A dataset of the hub by `ORG/NAME@REVISION`, or `ORG/NAME/CONFIGURATION@REVISION`."""
+    place, _, revision = path.partition("@")
+    org, *name = place.split("/", 2)
+    repository = "/".join([org, *name[:1]])
+    return _arrow_files(
+        lambda library: library.load_dataset(repository, *name[1:], revision=revision or None), path, Path()
+    )
+
+
+def _arrow_files(load, path, root):
+    """Tables of all the splits that the library `datasets` loads; what stays in its files is referred to."""
+    library = extra("datasets", "encoders")
+    try:
+        loaded = load(library)
+    except Exception as error:  # on damaged files the library raises nearly anything
+        reason = _reason(error.__cause__ or error)
+        if isinstance(path, str) and isinstance(error, OSError):
+            remedy = "look its name up; of a gated one, accept the terms on its page and `hf auth login`"
+            raise OSError(f"hub:{path} is not there, gated, or there is no network ({reason}); {remedy}") from error
+        raise ValueError(f"{path} cannot be read by the library datasets ({reason})") from error
+    parts = loaded if isinstance(loaded, dict) else {"": loaded}
+    files = {cache["filename"]: split for split, part in parts.items() for cache in part.cache_files}
+    if not files:
+        raise ValueError(f"{path}: there are no pairs")
+    held = Path(os.path.commonpath([Path(file).parent for file in files]))
+    references = set()
+    tables = []
+    for file, split in files.items():
+        table = _captions_of_coco(pa.ipc.open_stream(pa.memory_map(file)).read_all())
+        table = _with_references(table, Path(file).relative_to(held).as_posix(), references)
+        table = _with_class_names(table, parts[split].features)
+        tables.append(_with_split(table, split) if len(parts) > 1 else table)
+    return Stored(pa.concat_tables(tables, promote_options="permissive"), root, held, references)
+
+
+def _reason(error):
+    """What a library says, in one line of a bearable length."""
+    return textwrap.shorten(str(error) or type(error).__name__, 300)
+
+
+def _with_references(table, file, references):
+    """The table with `FILE#COLUMN#ROW` in place of the bytes of images; `references` gets the names of such columns."""
+    rows = pc.cast(pa.array(np.arange(len(table))), pa.string())
+    for place, field in enumerate(table.schema):
+        column = table[place]
+        is_image = pa.types.is_struct(field.type) and {"bytes", "path"} <= {part.name for part in field.type}
+        if not is_image and not pa.types.is_binary(field.type) and not pa.types.is_large_binary(field.type):
+            continue
+        held = pc.is_valid(pc.struct_field(column, "bytes") if is_image else column)
+        here = pc.binary_join_element_wise(f"{file}#{field.name}", rows, "#")
+        elsewhere = pc.struct_field(column, "path") if is_image else pa.scalar(None, pa.string())
+        table = table.set_column(place, field.name, pc.if_else(held, here, elsewhere))
+        if pc.any(held).as_py():
+            references.add(field.name)
+    return table
+
+
+def _with_class_names(table, features):
+    """The table with the names of classes in place of their numbers; a negative one is none."""
+    for name, feature in features.items():
+        if names := getattr(feature, "names", None):
+            codes = pc.cast(table[name], pa.int32()).combine_chunks()
+            codes = pc.if_else(pc.less(codes, 0), None, codes)
+            table = table.set_column(table.column_names.index(name), name, pa.DictionaryArray.from_arrays(codes, names))
+    return table
+
+
+def _with_split(table, split):
+    """The table with a column that says of which split it is."""
+    table = table.drop_columns([name for name in table.column_names if name == "split"])
+    return table.append_column("split", pa.repeat(split, len(table)))
+
+
+def _captions_of_coco(table):
+    """The captions of a JSON laid out as COCO's, with the files of their images; any other table as it is."""
+    if not {"images", "annotations"} <= set(table.column_names):
+        return table
+    images = pa.Table.from_struct_array(pc.list_flatten(table["images"]))
+    captions = pa.Table.from_struct_array(pc.list_flatten(table["annotations"]))
+    if not {"id", "file_name"} <= set(images.column_names) or "image_id" not in captions.column_names:
+        return table
+    image = pc.index_in(captions["image_id"], images["id"])
+    return captions.append_column("file_name", images["file_name"].take(image))
+
+
+def _from_tar(path, said):
+    """Shards as WebDataset has them: the files of a pair, `NAME.jpg` and `NAME.txt` or `NAME.json`, by their name.
+
+    Not by the library `datasets`, which would copy all images out of the archives: here, they are read from there.
+    """
+    parts = _parts(path, "*.tar")
+    tables = []
+    for split, shards in parts.items():
+        for shard in shards:
+            try:
+                table = _samples(shard)
+            except (tarfile.TarError, ValueError) as error:
+                raise ValueError(
+                    f"{shard} cannot be read as an uncompressed tar of pairs ({_reason(error)})"
+                ) from error
+            tables.append(_with_split(table, split) if len(parts) > 1 else table)
+    root = path if path.is_dir() else path.parent
+    return Stored(pa.concat_tables(tables, promote_options="permissive"), root)
+
+
+def _samples(shard):
+    """The pairs of one shard: where in it the image is, its text, and what its JSON says."""
+    samples = {}
+    with tarfile.open(shard, "r:") as tar:
+        for member in tar:
+            match = SAMPLE.fullmatch(member.name)
+            if not match or not member.isfile():
+                continue
+            sample = samples.setdefault(match[1], {})
+            ending = match[2].lower()
+            if ending in PICTURES:
+                sample["image"] = f"{shard.name}#{member.offset_data}+{member.size}"
+            elif ending == "txt":
+                sample["text"] = tar.extractfile(member).read().decode()
+            elif ending == "json":
+                facts = json.loads(tar.extractfile(member).read())
+                if not isinstance(facts, dict):
+                    raise ValueError(f"{member.name} is no JSON object")
+                samples[match[1]] = facts | sample
+        if shard.stat().st_size < tar.offset + tarfile.BLOCKSIZE:
+            raise ValueError("it is cut short: the mark of its end is missing")
+    if not samples:
+        raise ValueError("it holds no pairs")
+    return pa.Table.from_struct_array(pa.array(list(samples.values())))
+
+
+KINDS: dict[str, Callable[[Path | str, Mapping], Stored]] = {
+    "csv": partial(_delimited, delimiter=","),
+    "tsv": partial(_delimited, delimiter="\t"),
+    "json": partial(_tables, builder="json"),
+    "parquet": partial(_tables, builder="parquet"),
+    "folder": _from_folder,
+    "disk": _from_disk,
+    "tar": _from_tar,
+    "hub": _from_hub,
+}

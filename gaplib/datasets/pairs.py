@@ -2,12 +2,13 @@
 
 A pair table is a pandas DataFrame, one row a pair, with the columns
 
-* `image`: the encoded file (bytes), or a path under the dataset's image root, or `FILE.arrow#ROW` for an image inside
-  a stored Arrow table there;
+* `image`: the encoded file (bytes), or a path under the dataset's image root, or what `images.member` reads: an image
+  inside a stored Arrow table or a tar archive there;
 * `text`: a non-empty string;
 * `split`: `train`, `val` or `test`;
 * `group`: what must stay in one split (patient, lesion, drawing);
-* the label column `label` (binary, multiclass: one of `About.labels`), or one 0/1 column per label (multilabel).
+* the label column `label` (binary, multiclass: one of `About.labels`), or one 0/1 column per label (multilabel), or
+  neither: pairs without labels are pairs.
 """
 
 import hashlib
@@ -45,7 +46,8 @@ __all__ = [
 ]
 
 SPLITS = ("train", "val", "test")
-SPLIT_ALIASES = dict.fromkeys(("validate", "validation", "valid", "dev"), "val")  # as others call it
+SPLIT_ALIASES = {"training": "train", "testing": "test"}  # as others call it
+SPLIT_ALIASES |= dict.fromkeys(("validate", "validation", "valid", "dev"), "val")
 DOMAINS = ("medical", "natural")
 TASKS = ("binary", "multiclass", "multilabel")
 NEEDED = ("image", "text", "split", "group")
@@ -58,14 +60,15 @@ FINE, EMPTY, OUTSIDE, ABSENT = range(4)  # what an image of a table can be
 class About:
     """What a pair table is about.
 
-    `labels` are the class names; for a binary task the second one is the positive class. `root` is the folder
-    that relative image paths start from, or None when the table holds the image bytes.
+    `labels` are the class names; for a binary task the second one is the positive class. Pairs without labels have no
+    `task` (None). `root` is the folder that relative image paths start from, or None when the table holds the image
+    bytes.
     """
 
     name: str
     domain: str
-    task: str
-    labels: tuple[str, ...]
+    task: str | None = None
+    labels: tuple[str, ...] = ()
     root: Path | None = None
     licence: str = ""
     citation: str = ""
@@ -116,12 +119,21 @@ def targets(pairs: pd.DataFrame, about: About) -> np.ndarray:
     ndarray
         int64 codes of shape (n,) for binary and multiclass (-1: not a label), float32 of (n, k) for multilabel.
 
+    Raises
+    ------
+    ValueError
+        If there are no labels.
+
     Examples
     --------
     >>> about = About("toy", "natural", "binary", ("cat", "dog"))
     >>> targets(pd.DataFrame({"label": ["dog", "cat"]}), about)
     array([1, 0])
     """
+    if about.task is None:
+        raise ValueError(
+            f"dataset {about.name!r} has no labels, and this needs them: measures, views and retrieval do not"
+        )
     if about.task == "multilabel":
         return pairs[list(about.labels)].to_numpy(np.float32)
     return pd.Index(about.labels).get_indexer(pairs["label"]).astype(np.int64)
@@ -131,7 +143,7 @@ def split_by_group(group: Sequence, seed: int = 0, shares: Sequence[float] = (0.
     """A split name per row such that no group is in two splits.
 
     Groups are shuffled by `seed` and cut so that the rows come as close to `shares` (train, val, test) as whole
-    groups allow. Rows without a group are one.
+    groups allow, train and test having one at least where there are two. Rows without a group are one.
 
     Examples
     --------
@@ -145,6 +157,9 @@ def split_by_group(group: Sequence, seed: int = 0, shares: Sequence[float] = (0.
     middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
     split = np.empty(len(names), object)
     split[order] = np.array(SPLITS, object)[np.searchsorted(np.cumsum(shares)[:2], middle)]
+    if len(names) > 1:
+        split[order[0]] = "train"
+        split[order[-1]] = "test"
     return split[codes]
 
 
@@ -241,8 +256,10 @@ def _stamp(root, file):
 def _check_about(about, where):
     """What a description must not say whatever the rows hold."""
     pick(DOMAINS, about.domain, f"domain of {where}:")
-    pick(TASKS, about.task, f"task of {where}:")
     labels = about.labels
+    if about.task is None and not labels:
+        return
+    pick(TASKS, about.task, f"task of {where}:")
     if isinstance(labels, str) or not labels:
         raise ValueError(f"{where}: labels must be a tuple of names, got {shown(labels)}")
     if twice := _repeated(labels):
@@ -276,19 +293,22 @@ def _tidy(pairs, about, where):
     columns = [*NEEDED, *label_columns(about)]
     others = [column for column in pairs if column not in columns]
     pairs = pairs[columns + others].reset_index(drop=True)
-    if pairs["split"].isin(SPLIT_ALIASES).any():
-        pairs["split"] = pairs["split"].map(lambda name: SPLIT_ALIASES.get(name, name))
+    pairs["split"] = pairs["split"].replace(SPLIT_ALIASES)
     if pd.api.types.infer_dtype(pairs["image"]) not in ("string", "bytes"):
         pairs["image"] = [cell(image, f"{where}, row {row}") for row, image in enumerate(pairs["image"])]
     return pairs
 
 
 def _check_variety(pairs, about, where):
-    """Both splits that every study needs, and a label that varies."""
+    """Both splits that every study needs, and labels that vary."""
     there = set(pairs["split"])
+    groups = pairs["group"].nunique()
+    if groups == 1:
+        n = len(pairs)
+        raise ValueError(f"{where}: {n:,} rows, but one group ({shown(pairs['group'][0])}): two splits need two groups")
     if empty := [split for split in ("train", "test") if split not in there]:
-        size = f"there are {len(pairs):,} rows in {pairs['group'].nunique():,} groups"
-        raise ValueError(f"{where}: split {empty[0]!r} has no rows; {size}: add pairs, or give them a split")
+        size = f"there are {len(pairs):,} rows in {groups:,} groups"
+        raise ValueError(f"{where}: split {empty[0]!r} has no rows; {size}: add pairs, or give some this split")
     if flat := [column for column in label_columns(about) if pairs[column].nunique() < 2]:
         same = flat[0] if about.task == "multilabel" else pairs["label"][0]
         raise ValueError(f"{where}: label {shown(same)} is the same in every row; there is nothing to learn")
@@ -350,7 +370,7 @@ def _image_problems(image, about, where) -> Iterator[Problem]:
     there = lru_cache(os.path.isfile)  # many images of a stored table are in one file
     states = [_image_state(name, root, there) for name in names.tolist()]
     state = np.array([*states, EMPTY], np.int8)[codes]  # the last place: missing
-    remedy = "move the images or a link to them there, or the table to a folder above them"
+    remedy = "move the images or a link to them there, or name a folder above them as the root (`root=`)"
     yield Problem(state == EMPTY, "the image is empty; give a path under the image root")
     yield Problem(state == OUTSIDE, f"the image path leaves the image root {root}; {remedy}", "image")
     yield Problem(state == ABSENT, f"no such image under {root}", "image")
@@ -369,7 +389,7 @@ def _image_state(image, root, there):
 
 
 def _label_problems(pairs, about) -> Iterator[Problem]:
-    if about.task == "multilabel":
+    if about.task not in ("binary", "multiclass"):
         for label in about.labels:
             yield Problem(~pairs[label].isin([0, 1]), f"label {label!r} must be 0 or 1", label)
         return

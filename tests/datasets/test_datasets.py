@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 
@@ -18,14 +19,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:dataset .* rows are left out")
 # Pairs, train, val, test.
 SHAPES = {
     "mimic-cxr": (114, 69, 24, 21),
+    "mimic-cxr:published": (85, 58, 9, 18),
     "ham10000": (140, 100, 12, 28),
     "ham10000:published": (140, 112, 0, 28),
     "brset": (120, 84, 12, 24),
     "brset:published": (120, 96, 0, 24),
     "mbrset": (132, 91, 15, 26),
     "mbrset:published": (132, 105, 0, 27),
-    "daquar": (200, 80, 0, 120),
-    "daquar:published": (200, 80, 0, 120),
+    "daquar": (399, 84, 0, 315),
+    "daquar:published": (399, 84, 0, 315),
     "coco-qa": (129, 79, 0, 50),
     "fakeddit": (132, 71, 26, 35),
     "recipes5k": (100, 60, 16, 24),
@@ -117,9 +119,32 @@ def test_brset(here):
     )
     assert pairs["text"]["img00001"].startswith(start + "Optic disc: abnormal. Vessels: normal. ")
     second = "Eye: left. Sex: female. Age: 60 years. Comorbidities: not recorded. Diabetes for: unknown. Insulin: no. "
+    assert "Comorbidities: none." in pairs["text"]["img00005"]  # recorded as 0
     assert pairs["text"]["img00004"].startswith(second) and "Myopic fundus: present" in pairs["text"]["img00004"]
     assert pairs["text"]["img00005"].split(". ")[2] == "Age: unknown" and "Age: 57.5 years" in pairs["text"]["img00008"]
     assert not pairs["text"].str.contains("etinopathy").any()
+
+
+def test_brset_as_published(here):
+    """Word by word, with its traps: insulin not recorded is in use, and what is normal is present."""
+    published = by_image("brset:published")
+    first = (
+        "An image from the right eye of a male patient, aged 48.0 years, with comorbidities: diabetes1, SAH, diabetes "
+        "diagnosed for 12.0 years, using insulin. The optic disc is absent, vessels are present, and the macula is "
+        "present. Conditions include macular edema: absent, scar: absent, nevus: absent, amd: absent, vascular "
+        "occlusion: absent, drusens: absent, hemorrhage: absent, retinal detachment: absent, myopic fundus: absent, "
+        "increased cup disc ratio: absent, and other conditions: absent."
+    )
+    assert published["text"]["img00001"] == first
+    told = (
+        "female patient, aged 60.0 years, with no comorbidities reported, with no diabetes duration reported, not using"
+    )
+    assert told in published["text"]["img00003"] and "no age reported years" in published["text"]["img00005"]
+    table = pd.read_csv(here / "brset" / "labels.csv", keep_default_na=False).set_index("image_id")
+    using = published["text"].str.contains(", using insulin")
+    assert (using == (table["insuline"] != "no")).all() and using.sum() > (table["insuline"] == "yes").sum()
+    mixed = datasets.load("brset:text=published")
+    assert mixed.about.name == "brset-text-published" and list(mixed.pairs["text"]) == list(published["text"])
 
 
 def test_brset_as_newer_releases_spell_it(copy):
@@ -143,6 +168,44 @@ def test_mbrset(here):
     assert pairs["text"]["1.1"].startswith("Sex: male. Age: 41 years. Diabetes for: 1 years. Insulin: ")
     assert "Diabetic foot: unknown" in pairs["text"]["9.1"] and "Education: unknown." in pairs["text"]["8.1"]
     assert "Diabetes for: unknown" in pairs["text"]["10.1"]
+
+
+def test_mbrset_as_published(here):
+    published = by_image("mbrset:published")["text"]
+    assert published["1.1"].startswith("A male patient aged 41 years, diagnosed with diabetes for 1.0 years, ")
+    assert published["1.1"].endswith("The patient is with incomplete primary education.")
+    table = pd.read_csv(here / "mbrset" / "labels_mbrset.csv")
+    table = table.set_index(table["file"].str.removesuffix(".jpg")).loc[published.index]
+    assert (published.str.contains("has diabetic foot") == (table["diabetic_foot"] == 1)).all()
+    assert "does not have diabetic foot" in published["9.1"]  # the trap: it is not recorded
+    assert "with no reported diabetes duration" in published["10.1"]
+    assert published["8.1"].endswith("The patient is with no educational level reported.")
+
+
+def test_mimic_cxr_as_published(here):
+    """The authors' own tables: their images, their split by patient, the official labels and reports."""
+    official, published = by_image("mimic-cxr"), by_image("mimic-cxr:published")
+    home = here / "mimic-cxr"
+    theirs = {name: pd.read_csv(home / f"{name}.csv")["path_preproc"] for name in ("train", "valid", "test")}
+    for name, images in theirs.items():
+        there = set(images.str.extract(r"/(.*)\.jpg")[0])
+        split = {"valid": "val"}.get(name, name)
+        assert set(published.index[published["split"] == split]) == there & set(official.index)
+    assert len(published) < sum(map(len, theirs.values()))  # uncertain rows are dropped
+    same = official.loc[published.index].drop(columns="split")
+    pd.testing.assert_frame_equal(published.drop(columns="split"), same)
+    assert (published["split"] != official.loc[published.index, "split"]).any()
+
+
+def test_mimic_cxr_published_needs_the_tables_and_names_of_images(copy):
+    folder = copy("mimic-cxr")
+    (folder / "valid.csv").write_text("path_preproc,disease_label\npreproc/nothing.jpg,0\n")
+    with pytest.raises(ValueError, match="valid.csv, row 0: path_preproc names no image"):
+        datasets.load("mimic-cxr:published")
+    (folder / "valid.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no train.csv|no valid.csv .published validation rows."):
+        datasets.load("mimic-cxr:published")
+    assert len(datasets.load("mimic-cxr").pairs)
 
 
 def test_mimic_cxr(here):
@@ -175,22 +238,59 @@ def test_mimic_cxr_with_unpacked_tables_and_reports_apart(copy):
 
 
 def test_daquar(here):
-    with pytest.warns(UserWarning, match="'daquar': 2 of 202 rows are left out: they have none of the frequent"):
+    """Whole answers, no row twice: in small as published (12,468 rows, 12,163 left, 12 answers with 100 test rows)."""
+    with pytest.warns(UserWarning, match="'daquar': 19 of 418 rows are left out: they have none of the frequent"):
         pairs, about = datasets.load("daquar")
-    lines = (here / "daquar" / "qa.894.raw.test.txt").read_text().splitlines()[:-2]
-    test, published = pairs[pairs["split"] == "test"], datasets.load("daquar:published").pairs
-    assert about.labels == ("2", "chair", "table")  # garbage_bin has 12 test rows
-    assert list(published["text"][published["split"] == "test"]) == lines[::2]
-    assert not pairs["text"].str.contains("image").any() and pairs["text"][0] == "what is left of thing 0 ?"
-    for question, answer, (_, row) in zip(lines[::2], lines[1::2], test.iterrows(), strict=True):
-        assert row["image"] == f"nyu_depth_images/{question.split()[-2]}.png"
-        assert [name for name in about.labels if row[name]] == sorted(set(answer.split(", ")) & set(about.labels))
+    published = datasets.load("daquar:published").pairs
+    assert (about.task, about.labels) == ("multiclass", ("chair", "table", "table, chair"))
+    lines = (here / "daquar" / "qa.894.raw.test.txt").read_text().splitlines()
+    asked = dict(zip(lines[::2], lines[1::2], strict=True))
+    assert len(asked) < len(lines) / 2
+    test = pairs[pairs["split"] == "test"].reset_index()
+    for row, question in published["text"][published["split"] == "test"].reset_index(drop=True).items():
+        assert asked.pop(question) == test["label"][row]
+        assert test["image"][row] == f"nyu_depth_images/{re.search('image[0-9]+', question)[0]}.png"
+    assert set(asked.values()) == {"garbage_bin"}
+    assert not pairs["text"].str.contains("image|in the|of the|on the|this").any()
+    told = [f"what is left of thing {i} ?" for i in range(6)]
+    assert list(pairs["text"][:7]) == [*told, "what is left of thing 6, there ?"]
+
+
+def test_daquar_and_others_under_names_that_are_in_use(copy):
+    before = {
+        name: datasets.load(name).pairs
+        for name in ("daquar", "ham10000", "fakeddit", "coco-qa", "mbrset")
+        if copy(name)
+    }
+    folder = paths.downloads("daquar")
+    for part in ("train", "test"):
+        (folder / f"qa.894.raw.{part}.txt").rename(folder / f"{part}.txt")
+    (folder / "nyu_depth_images").rename(folder / "images")
+    folder = paths.downloads("ham10000")
+    (folder / "images").mkdir()
+    for path in list(folder.glob("*part*/*.jpg")) + list(paths.downloads("coco-qa").glob("*2014/*.jpg")):
+        to = path.parents[1] / "images"
+        to.mkdir(exist_ok=True)
+        path.rename(to / path.name)
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    folder = paths.downloads("fakeddit")
+    for name, short in (("train", "train"), ("validate", "val"), ("test_public", "test")):
+        (folder / "multimodal_only_samples" / f"multimodal_{name}.tsv").rename(folder / f"{short}.tsv")
+    (folder / "public_image_set").rename(folder / "images")
+    folder = paths.downloads("mbrset")
+    (folder / "labels_mbrset.csv").rename(folder / "dataframe_brsetmobile.csv")
+    for name, table in before.items():
+        after = datasets.load(name).pairs
+        pd.testing.assert_frame_equal(after.drop(columns=["image", "group"]), table.drop(columns=["image", "group"]))
+        assert list(after["image"].str.rsplit("/").str[-1]) == list(table["image"].str.rsplit("/").str[-1]), name
 
 
 def test_coco_qa(here):
     with pytest.warns(UserWarning, match=r"'coco-qa': 1 of 130 rows are left out: their answers are in one split only"):
         pairs, about = datasets.load("coco-qa")
     assert about.labels == ("dog", "kitchen", "red", "two")
+    assert not pairs.duplicated(["image", "text", "label"]).any()
     assert pairs["image"][0] == "train2014/COCO_train2014_000000475546.jpg"
     assert pairs["image"].iloc[-1] == "val2014/COCO_val2014_000000000066.jpg"
     assert pairs["text"][1] == "what is the thing number 1 in the picture" and pairs["label"][1] == "red"
@@ -212,6 +312,7 @@ def test_fakeddit(here):
     with pytest.warns(UserWarning, match=r"'fakeddit': 18 of 150 rows are left out: they have no picture or no title"):
         pairs, about = datasets.load("fakeddit")
     assert about.labels == ("fake", "true") and "null" in set(pairs["text"])
+    assert pairs["text"][0] == "A Thing that happened: 0 times!"  # not clean_title
     table = pd.read_csv(here / "fakeddit" / "multimodal_only_samples" / "multimodal_train.tsv", sep="\t").set_index(
         "id"
     )
@@ -231,9 +332,10 @@ def test_recipes5k(here):
 
 
 def test_names_of_variants():
-    assert datasets.stored_name("brset:published") == datasets.stored_name("brset:split=published") == "brset-published"
+    assert datasets.stored_name("brset:split=published,text=published") == "brset-published"
     assert datasets.stored_name("ham10000:split=published", 50) == "ham10000-split-published-50"
-    assert datasets.stored_name("mimic-cxr:published") == "mimic-cxr"
+    assert datasets.stored_name("mimic-cxr:published") == "mimic-cxr-published"
+    assert datasets.stored_name("brset:text=published") == "brset-text-published"
     assert datasets.stored_name("ham10000:text=published,split=published") == "ham10000-published"
 
 
@@ -320,12 +422,15 @@ def test_make_data_tells_what_is_here(copy, monkeypatch, capsys):
         copy(name)
     shutil.rmtree(folder / "HAM10000_images_part_2")
     main()
-    blocks = {block.split(":")[0]: block for block in capsys.readouterr().out.split("\n\n")[1:]}
+    head, *rest = capsys.readouterr().out.split("\n\n")
+    assert "No credentials are needed for ham10000, coco-qa, recipes5k." in head
+    blocks = {block.split(":")[0]: block for block in rest}
     assert list(blocks) == [source.name for source in SOURCES]
     assert "mbrset: complete" in blocks["mbrset"] and "missing" not in blocks["mbrset"]
     assert "found    labels_mbrset.csv: table" in blocks["mbrset"]
     assert "ham10000: incomplete" in blocks["ham10000"]
-    assert "missing  HAM10000_images_part_2/*.jpg or HAM10000_images_part2/*.jpg: images, part 2" in blocks["ham10000"]
+    patterns = "HAM10000_images_part_2/*.jpg or HAM10000_images_part2/*.jpg or images/*.jpg"
+    assert f"missing  {patterns}: images, part 2" in blocks["ham10000"]
     assert "brset: not here" in blocks["brset"] and "found" not in blocks["brset"]
     for source in SOURCES:
         for told in (source.where, source.terms, source.citation, str(source.folder)):

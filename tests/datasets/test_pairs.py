@@ -187,3 +187,23 @@ def test_images_of_a_table_may_be_anything_that_holds_one(tmp_path):
             validate(toy(image=pd.Series([held, red, image, held], dtype=object)), about)
     with pytest.raises(pairs.BadRows, match="row 2: the image is empty; give a path .* .2 such rows: 2"):
         validate(toy(image=pd.Series([held, red, None, b""], dtype=object)), about)
+
+
+def test_pairs_without_labels_are_pairs():
+    about = About("made", "natural")
+    checked = validate(toy().drop(columns="label"), about)
+    assert pairs.label_columns(checked.about) == [] and checked.about.task is None
+    assert fingerprint(checked) != fingerprint(validate(toy(), TOY))
+    assert set(sample(checked, 3).pairs["split"]) == {"train", "val", "test"}
+    with pytest.raises(ValueError, match="dataset 'made' has no labels, and this needs them: measures, views and retr"):
+        pairs.targets(*checked)
+    with pytest.raises(ValueError, match="unknown task of dataset 'made': None"):
+        validate(toy(), replace(about, labels=("a", "b")))
+
+
+@pytest.mark.parametrize("group", [["a", "b"], ["a"] * 9 + ["b"], ["a", "a", "b", "c"]])
+def test_train_and_test_have_a_group_where_there_are_two(group):
+    for seed in range(5):
+        split = split_by_group(group, seed)
+        assert {"train", "test"} <= set(split)
+        assert pd.Series(split).groupby(group).nunique().max() == 1

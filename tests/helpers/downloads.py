@@ -31,9 +31,11 @@ def _write(path, lines):
 def _mimic_cxr(folder, rng):
     """60 patients of one or two studies of one or two images; -1 and empty labels; a study without labels."""
     split, labels = [], []
+    published = {"train": [], "valid": [], "test": []}
     for patient in range(60):
         subject = 10_000_032 + 1_000_000 * (patient % 2) + patient
         part = ("train", "train", "train", "validate", "test")[patient % 5]
+        frontal = published[("train", "train", "train", "train", "valid", "test")[patient % 6]]
         for study in range(1 + patient % 2):
             number = 50_000_000 + 10 * patient + study
             home = folder / "files" / f"p{str(subject)[:2]}" / f"p{subject}"
@@ -43,10 +45,12 @@ def _mimic_cxr(folder, rng):
             if patient != 59:
                 labels.append((subject, number, *values))
             shade = 100 * (values[5] == 1)
-            for _ in range(1 + (patient + study) % 2):
+            for view in range(1 + (patient + study) % 2):
                 dicom = "-".join(f"{part:08x}" for part in rng.integers(2**32, size=5))
                 _draw(home / f"s{number}" / f"{dicom}.jpg", rng, shade)
                 split.append((dicom, number, subject, part))
+                if view == 0:
+                    frontal.append((f"preproc_224x224/{dicom}.jpg", patient % 3))
             told = [f"{name}." for name, value in zip(FINDINGS, values, strict=True) if value == 1]
             report = [
                 "                 FINAL REPORT",
@@ -54,6 +58,8 @@ def _mimic_cxr(folder, rng):
                 f" {' '.join(told) or 'Clear.'} Patient {patient}.",
             ]
             _write(home / f"s{number}.txt", report)
+    for name, rows in published.items():
+        pd.DataFrame(rows, columns=["path_preproc", "disease_label"]).to_csv(folder / f"{name}.csv", index=False)
     split = pd.DataFrame(split, columns=["dicom_id", "study_id", "subject_id", "split"])
     split.to_csv(folder / "mimic-cxr-2.0.0-split.csv.gz", index=False)
     labels = pd.DataFrame(labels, columns=["subject_id", "study_id", *FINDINGS])
@@ -93,7 +99,7 @@ def _brset(folder, rng):
                     "patient_id": patient + 1,
                     "camera": "Canon CR",
                     "patient_age": ("48", "6O", "", "57,5")[patient % 4],
-                    "comorbidities": ("diabetes1, SAH", "")[patient % 2],
+                    "comorbidities": ("diabetes1, SAH", "", "0", "")[patient % 4],
                     "diabetes_time_y": ("12", "", "Não")[patient % 3],
                     "insuline": ("yes", "no", "")[patient % 3],
                     "patient_sex": 1 + patient % 2,
@@ -146,30 +152,41 @@ def _mbrset(folder, rng):
 
 
 def _daquar(folder, rng):
-    """20 images to train on and 30 to test on, several questions each; three answers have 100 test rows, one fewer."""
-    for part, first, rows in (("train", 1, 80), ("test", 21, 120)):
+    """20 images to train on and 30 to test on; three answers have 105 test rows, one of them two things; rows twice."""
+    for part, first, images, rows, twice in (("train", 1, 20, 88, 3), ("test", 21, 30, 330, 5)):
         lines = []
         for row in range(rows):
-            image = first + row % (20 if part == "train" else 30)
-            left_out = row % (4 if part == "train" else 7)  # each frequent answer is missing somewhere
-            answers = [name for i, name in enumerate(("table", "chair", "2")) if i != left_out] or ["table"]
-            answers += ["garbage_bin"] * (row % 10 == 0)
-            article = ("in the", "in", "on the")[row % 3]
-            lines += [f"what is left of thing {row % 25} {article} image{image} ?", ", ".join(answers)]
-        lines += [f"what is behind thing 1 in the image{first} ?", "garbage_bin"]  # no frequent answer
-        _write(folder / f"qa.894.raw.{part}.txt", lines)
+            answer = "garbage_bin" if row % 22 == 21 else ("table", "chair", "table, chair")[row % 3]
+            named = (
+                "in the {} ?",
+                "in {} ?",
+                "on the {} ?",
+                "of the {} ?",
+                "in this {} ?",
+                "{} ?",
+                "in the {}, there ?",
+            )
+            image = f"image{first + row % images}"
+            lines += [f"what is left of thing {row} {named[row % len(named)].format(image)}", answer]
+        _write(folder / f"qa.894.raw.{part}.txt", lines + lines[: 2 * twice])
     for image in range(1, 51):
         _draw(folder / "nyu_depth_images" / f"image{image}.png", rng)
 
 
 def _coco_qa(folder, rng):
-    """Names padded with zeros; an answer that occurs in training only."""
+    """Names padded with zeros; an answer that occurs in training only; the first rows once more."""
     for part, year, rows in (("train", "train2014", 80), ("test", "val2014", 50)):
         ids = [(475_546 if part == "train" else 42) + row // 2 for row in range(rows)]
         answers = [("two", "red", "dog", "kitchen")[row % 4] for row in range(rows)]
         answers[-1] = {"train": "zebra", "test": answers[-1]}[part]
         questions = [f"what is the thing number {row % 30} in the picture" for row in range(rows)]
-        for name, lines in (("questions", questions), ("answers", answers), ("img_ids", ids), ("types", [0] * rows)):
+        ids, answers, questions = (lines + lines[: rows // 10] for lines in (ids, answers, questions))
+        for name, lines in (
+            ("questions", questions),
+            ("answers", answers),
+            ("img_ids", ids),
+            ("types", [0] * len(ids)),
+        ):
             _write(folder / part / f"{name}.txt", lines)
         for i in dict.fromkeys(ids):
             _draw(folder / year / f"COCO_{year}_{i:012d}.jpg", rng)
@@ -181,11 +198,12 @@ def _fakeddit(folder, rng):
         table = []
         for row in range(rows):
             submission, gone = f"{name[0]}{len(name)}{row:04x}", row % 10 == 9
-            title = {3: "", 4: "null"}.get(row, f"a thing that happened {row} times")
-            table.append((row, title, not gone, submission, row % 2, (3 * row) % 6 * (row % 2 == 0)))
+            title = {3: "", 4: "null"}.get(row, f"A Thing that happened: {row} times!")
+            clean = title.lower().replace(":", "").replace("!", "")
+            table.append((row, title, clean, not gone, submission, row % 2, (3 * row) % 6 * (row % 2 == 0)))
             if not gone:
                 _draw(folder / "public_image_set" / f"{submission}.jpg", rng, 100 * (row % 2))
-        columns = ["Unnamed: 0", "clean_title", "hasImage", "id", "2_way_label", "6_way_label"]
+        columns = ["Unnamed: 0", "title", "clean_title", "hasImage", "id", "2_way_label", "6_way_label"]
         (folder / "multimodal_only_samples").mkdir(exist_ok=True)
         path = folder / "multimodal_only_samples" / f"multimodal_{name}.tsv"
         pd.DataFrame(table, columns=columns).to_csv(path, sep="\t", index=False)

@@ -31,6 +31,7 @@ class Source:
     citation: str
     pieces: dict[str, tuple[str, ...]] = field(repr=False)
     domain: str = "natural"
+    free: bool = False  # had by a plain download: no account, form or request
 
     @property
     def folder(self) -> Path:
@@ -163,15 +164,26 @@ def years(column: pd.Series) -> pd.Series:
     return column.map("{:g} years".format, na_action="ignore").fillna("unknown")
 
 
-def codes_to_words(column: pd.Series, words: Mapping[int, str]) -> pd.Series:
-    """Codes in words.
+def codes_to_words(column: pd.Series, words: Mapping[int, str], otherwise: str = "unknown") -> pd.Series:
+    """Codes in words; `otherwise` for what is none of them, or missing.
 
     Examples
     --------
     >>> codes_to_words(pd.Series(["1", "2", None]), {1: "right", 2: "left"}).tolist()
     ['right', 'left', 'unknown']
     """
-    return pd.to_numeric(column, errors="coerce").map(words).fillna("unknown")
+    return pd.to_numeric(column, errors="coerce").map(words).fillna(otherwise)
+
+
+def filled_in(template: str, facts: Mapping[str, pd.Series]) -> list[str]:
+    """One text a row from columns of words by the places of a template that they fill.
+
+    Examples
+    --------
+    >>> filled_in("A {sex} patient.", {"sex": pd.Series(["male"])})
+    ['A male patient.']
+    """
+    return [template.format(**row) for row in pd.DataFrame(facts).to_dict("records")]
 
 
 def sentences(facts: Mapping[str, pd.Series]) -> pd.Series:

@@ -16,10 +16,11 @@ SOURCE = Source(
     terms="CC BY-NC 4.0",
     citation="Tschandl et al. 2018, Scientific Data 5, 180161",
     domain="medical",
+    free=True,
     pieces={
         "table": ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata"),
-        "images, part 1": ("HAM10000_images_part_1/*.jpg", "HAM10000_images_part1/*.jpg"),
-        "images, part 2": ("HAM10000_images_part_2/*.jpg", "HAM10000_images_part2/*.jpg"),
+        "images, part 1": ("HAM10000_images_part_1/*.jpg", "HAM10000_images_part1/*.jpg", "images/*.jpg"),
+        "images, part 2": ("HAM10000_images_part_2/*.jpg", "HAM10000_images_part2/*.jpg", "images/*.jpg"),
     },
 )
 LABELS = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -50,12 +51,13 @@ def ham10000(text: str = "clean", split: str = "group") -> Dataset:
 
 
 def _text(pairs, choice):
+    missing = "unknown" if choice == "clean" else "No data reported"  # the second as the published template has it
     facts = {
         "Age": downloaded.years(pairs["age"]),
-        "Sex": pairs["sex"].fillna("unknown"),
-        "Localization": pairs["localization"].fillna("unknown"),
+        "Sex": pairs["sex"].fillna(missing),
+        "Localization": pairs["localization"].fillna(missing),
     }
     if choice == "clean":
         return downloaded.sentences(facts)
-    facts["Age"] = facts["Age"].replace("unknown", "No data reported years")  # as the published template has it
+    facts["Age"] = facts["Age"].replace("unknown", "No data reported years")
     return "Patient diagnosed via " + pairs["dx_type"] + ". " + downloaded.sentences(facts)

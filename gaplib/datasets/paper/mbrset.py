@@ -4,6 +4,8 @@ Layout: PhysioNet `mbrset` 1.0 (Wu et al. 2025, Scientific Data 12, 323) and the
 (github.com/luisnakayama/mBRSET): `labels_mbrset.csv`, `images/`. Codes: sex 0 female, 1 male; history 0 and 1;
 education 1 to 7; `final_icdr` 0 (none) to 4, empty where the photograph cannot be graded: those rows are left out.
 As published, 80/20 by image, stratified by grade, the test split has 977 images.
+
+The published text has a trap: what is not recorded (a history left empty) reads as a no.
 """
 
 from gaplib.datasets.pairs import Dataset
@@ -17,7 +19,7 @@ SOURCE = Source(
     terms="PhysioNet Credentialed Health Data License 1.5.0: credentialing, training and a signed agreement",
     citation="Wu et al. 2025, Scientific Data 12, 323",
     domain="medical",
-    pieces={"table": ("labels_mbrset.csv",), "images": ("images/*.jpg",)},
+    pieces={"table": ("labels_mbrset.csv", "dataframe_brsetmobile.csv"), "images": ("images/*.jpg",)},
 )
 LABELS = ("no retinopathy", "retinopathy")
 HISTORY = {
@@ -44,11 +46,47 @@ EDUCATION = {
 }
 
 
-def mbrset(split: str = "group") -> Dataset:
+PUBLISHED = (
+    "A {sex} patient {age}, {dm_time}, {insulin}, and {oraltreatment_dm}. The patient is {systemic_hypertension}, "
+    "{alcohol_consumption}, {smoking}, {obesity}, and {vascular_disease}. Medical history includes: "
+    "{acute_myocardial_infarction}, {nephropathy}, {neuropathy}, and {diabetic_foot}. The patient is "
+    "{educational_level}."
+)
+PUBLISHED_HISTORY = {  # what is said of a yes, and of anything else
+    "insulin": ("using insulin", "not using insulin"),
+    "oraltreatment_dm": ("on oral treatment for diabetes", "not on oral treatment for diabetes"),
+    "systemic_hypertension": ("with systemic hypertension", "without systemic hypertension"),
+    "alcohol_consumption": ("consumes alcohol", "does not consume alcohol"),
+    "smoking": ("smokes", "does not smoke"),
+    "obesity": ("with obesity", "without obesity"),
+    "vascular_disease": ("has vascular disease", "does not have vascular disease"),
+    "acute_myocardial_infarction": (
+        "has a history of acute myocardial infarction",
+        "no history of acute myocardial infarction",
+    ),
+    "nephropathy": ("with nephropathy", "without nephropathy"),
+    "neuropathy": ("with neuropathy", "without neuropathy"),
+    "diabetic_foot": ("has diabetic foot", "does not have diabetic foot"),
+}
+PUBLISHED_EDUCATION = {
+    1: "illiterate",
+    2: "with incomplete primary education",
+    3: "with complete primary education",
+    4: "with incomplete secondary education",
+    5: "with complete secondary education",
+    6: "with incomplete tertiary education",
+    7: "with complete tertiary education",
+}
+
+
+def mbrset(text: str = "clean", split: str = "group") -> Dataset:
     """Pairs of mBRSET.
 
     Parameters
     ----------
+    text : str
+        "clean": the history as it was recorded. "published": in the sentences of the authors' public code, trap
+        included (see above).
     split : str
         "group": no patient is in two splits. "published": 80/20 by image, stratified by grade, seed 42.
     """
@@ -57,7 +95,10 @@ def mbrset(split: str = "group") -> Dataset:
     pairs = SOURCE.read(found["table"], columns, dtype={"file": str})
     pairs = pairs[pairs["final_icdr"].notna()].reset_index(drop=True)
     pairs["image"] = found["images"].parent.name + "/" + downloaded.jpg(pairs["file"])
-    pairs["text"] = downloaded.sentences(_facts(pairs))
+    if text == "published":
+        pairs["text"] = downloaded.filled_in(PUBLISHED, _published_facts(pairs))
+    else:
+        pairs["text"] = downloaded.sentences(_facts(pairs))
     pairs = downloaded.split_by_grade(split, pairs, pairs["patient"], pairs["final_icdr"], LABELS)
     return SOURCE.dataset(pairs, "binary", LABELS)
 
@@ -71,3 +112,19 @@ def _facts(pairs):
     for column, name in HISTORY.items():
         facts[name] = downloaded.codes_to_words(pairs[column], {0: "no", 1: "yes"})
     return facts | {"Education": downloaded.codes_to_words(pairs["educational_level"], EDUCATION)}
+
+
+def _published_facts(pairs):
+    """What the published template says, by column."""
+    age = "aged " + pairs["age"].astype(str) + " years"
+    years = "diagnosed with diabetes for " + pairs["dm_time"].astype(str) + " years"
+    unknown = "with no educational level reported"
+    facts = {
+        "sex": downloaded.codes_to_words(pairs["sex"], {0: "female", 1: "male"}, "sex not reported"),
+        "age": age.mask(pairs["age"].isna(), "with age not reported"),
+        "dm_time": years.mask(pairs["dm_time"].isna(), "with no reported diabetes duration"),
+        "educational_level": downloaded.codes_to_words(pairs["educational_level"], PUBLISHED_EDUCATION, unknown),
+    }
+    for column, (yes, no) in PUBLISHED_HISTORY.items():
+        facts[column] = downloaded.codes_to_words(pairs[column], {1: yes}, no)
+    return facts

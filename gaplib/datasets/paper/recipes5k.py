@@ -18,6 +18,7 @@ SOURCE = Source(
     where="http://www.ub.edu/cvub/recipes5k",
     terms="see the authors' page",
     citation="Bolaños et al. 2017, arXiv 1707.08816",
+    free=True,
     pieces={
         "ingredients": ("annotations/ingredients_Recipes5k.txt",),
         "images of train": ("annotations/train_images.txt",),
