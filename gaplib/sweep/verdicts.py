@@ -19,9 +19,10 @@ MARGIN = 0.005
 def contrasts(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
     """What lambda = 1 does to the test AUC of each cell against lambda = 0, and a verdict.
 
-    *better* or *worse*: the interval, Holm-adjusted over the cells of the same treatment, training and head, lies beyond
-    0. *equivalent*: neither, and the 90 % interval lies within the margin (two one-sided tests). *undecided*: neither.
-    Uncertainty is that of test rows and of training sets, both by whole groups (`uncertainty.contrast`).
+    *better* or *worse*: the interval, Holm-adjusted over the cells of the same treatment, training and head, lies
+    beyond 0. *equivalent*: neither of them, and the 90 % interval lies within the margin (two one-sided tests).
+    *undecided*: none of these. Uncertainty is that of test rows and of training sets, both by whole groups
+    (`uncertainty.contrast`).
 
     Parameters
     ----------
