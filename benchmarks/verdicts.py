@@ -4,7 +4,7 @@
 
 What contrasts of 430 classes and 20,000 test rows cost. Then, over simulated studies of known truth
 (`tests/helpers/simulated.py`; 500 by default), the share called better or worse where there is no difference, and
-equivalent where the difference is the margin: 5 % at most is promised, and 500 studies tell a rate of 5 % to +-2 points.
+equivalent where the difference is the margin: 5 % at most is promised, and 500 studies tell 5 % to +-2 points.
 Beside them a t-test over the seeds of one training set, which is what papers do. Then how often a true difference is
 found, and what a chosen lambda and a best one inside are on flat curves.
 """
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
-from simulated import Made, World, made, p_over_seeds, truth
+from simulated import Made, World, made, many, p_over_seeds, truth
 
 from gaplib.sweep import verdicts
 
@@ -56,17 +56,15 @@ def share(told):
 
 
 def calibration(studies):
-    print(
-        f"{'':36}{'better or worse':>16}{'equivalent':>12}{'t over seeds':>14}   SD of the difference, se_rows, se_sets"
-    )
+    print(f"{'':36}{'better or worse':>16}{'equivalent':>12}{'t over seeds':>14}   SD seen, se_rows, se_sets")
     for name, world in WORLDS.items():
         rng = np.random.default_rng(0)
-        null = [made(world, rng) for _ in range(studies)]
-        told = pd.concat([verdicts.contrasts([run]) for run in null])
+        null = many(world, studies, rng)
+        told = verdicts.contrasts(null)
         seeds = [p_over_seeds(run) <= verdicts.LEVEL for run in null]
         edge = world._replace(quality=(0.4, 0.46))
         margin = float(np.diff(truth(edge)).item())
-        same = pd.concat([verdicts.contrasts([made(edge, rng)], margin) for _ in range(studies)])
+        same = verdicts.contrasts(many(edge, studies, rng), margin)
         wrong = told["verdict"].isin(["better", "worse"])
         equal = (same["low_90"] > -margin) & (same["high_90"] < margin)
         spread = f"{told['difference'].std():.4f}"
@@ -76,9 +74,7 @@ def calibration(studies):
 
 
 def power(studies):
-    print(
-        "\nfound better, by true difference of AUC (columns) and test rows; 400 training rows, 80 % seen from `detectable`"
-    )
+    print("\nfound better, by true difference of AUC (columns) and test rows; 400 training rows")
     qualities = (0.42, 0.44, 0.46, 0.5)
     worlds = [World(quality=(0.4, quality), n_train=400) for quality in qualities]
     print(f"{'test rows':>10}" + "".join(f"{np.diff(truth(world)).item():>9.3f}" for world in worlds) + "   detectable")
@@ -86,8 +82,7 @@ def power(studies):
         rng = np.random.default_rng(0)
         line = f"{n:>10}"
         for world in worlds:
-            runs = [made(world._replace(n_test=n), rng) for _ in range(studies)]
-            told = pd.concat([verdicts.contrasts([run]) for run in runs])
+            told = verdicts.contrasts(many(world._replace(n_test=n), studies, rng))
             line += f"{share(told['verdict'] == 'better'):>9}"
         print(f"{line}{told['detectable'].median():>13.3f}", flush=True)
 
@@ -103,9 +98,7 @@ def chosen(studies):
         told.append(verdicts.intermediate(runs)["intermediate"].any())
         inside.append(verdicts.best_inside(runs, draws=999)[["inside", "by_chance"]].mean())
     seen, chance = np.mean(inside, axis=0)
-    print(
-        f"\nflat curves of six lambdas: an intermediate one is called better in any of 12 cells in{share(told)} of studies;"
-    )
+    print(f"\nflat curves: a lambda in between is called better in any of 12 cells in{share(told)} of studies;")
     print(f"the best one of the test curve lies inside in {seen:.0%}; by chance, says best_inside, {chance:.0%}")
 
 

@@ -91,24 +91,34 @@ def study(world, rng):
     return parts, sets
 
 
-def made(world, rng, dataset="made", encoder="mini-clip", treatment="shift"):
-    """A study as the sweep of a cell."""
+def made(world, rng, **cell):
+    """A study as the sweep of a cell: its dataset, treatment and so on as given."""
+    named = {"dataset": "made", "encoder": "mini-clip", "treatment": "shift", "training": "published"}
+    named = named | {"fusion": "early", "hidden": 0} | cell
     parts, sets = study(world, rng)
-    lams = tuple(np.linspace(0, 1, len(world.quality)).round(2).tolist())
-    rows = []
+    lams = np.linspace(0, 1, len(world.quality)).round(2)
+    places = {
+        "lam": np.tile(lams, len(sets)),
+        "set": np.repeat(sets, len(lams)),
+        "seed": np.repeat(np.arange(len(sets)), len(lams)),
+    }
+    tables = []
     for split, (scores, y, _) in parts.items():
-        for run, of_run in enumerate(scores):
-            aucs = sweep.auc(of_run.T, np.repeat(y[:, None], len(lams), axis=1))
-            rows += [(lam, sets[run], run, split, "auc", auc) for lam, auc in zip(lams, aucs, strict=True)]
-    table = pd.DataFrame(rows, columns=["lam", "set", "seed", "split", "metric", "value"])
-    cell = {"dataset": dataset, "encoder": encoder, "treatment": treatment, "training": "published"}
-    table = table.assign(**cell, fusion="early", hidden=0)[[*cell, "fusion", "hidden", *table.columns]]
+        columns = scores.reshape(-1, len(y)).T
+        aucs = sweep.auc(columns, np.repeat(y[:, None], columns.shape[1], axis=1))
+        tables.append(pd.DataFrame(named | places | {"split": split, "metric": "auc", "value": aucs}))
     scores, y, groups = parts["test"]
-    return Made(table, scores[..., None], y[:, None], None, lams, groups, sets, np.arange(len(sets)))
+    seeds = np.arange(len(sets))
+    return Made(pd.concat(tables), scores[..., None], y[:, None], None, tuple(lams.tolist()), groups, sets, seeds)
+
+
+def many(world, studies, rng):
+    """So many studies, each a family of its own: Holm's adjustment lends them nothing."""
+    return [made(world, rng, training=f"study {i}") for i in range(studies)]
 
 
 def p_over_seeds(run):
     """What papers do: a t-test of AUC(1) - AUC(0) over the seeds of one training set and one test set."""
-    rows = run.table[(run.table["split"] == "test") & (run.table["set"] == 0)]
-    by_seed = rows.pivot(index="seed", columns="lam", values="value")
-    return ttest_1samp(by_seed[1.0] - by_seed[0.0], 0).pvalue
+    of_seeds = run.scores[run.sets == 0, :, :, 0]
+    rises = [np.diff(sweep.auc(scores[[0, -1]].T, np.repeat(run.truth, 2, axis=1))) for scores in of_seeds]
+    return ttest_1samp(np.concatenate(rises), 0).pvalue

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom, ttest_1samp
-from simulated import World, made, p_over_seeds, truth
+from simulated import World, made, many, p_over_seeds, truth
 
 from gaplib import sweep
 from gaplib.sweep import uncertainty, verdicts
@@ -57,8 +57,9 @@ def test_intervals_p_values_and_power_belong_together():
     assert found.se == pytest.approx(0.005)
     assert found.interval(found.p)[0] == pytest.approx(0, abs=1e-12)
     assert found.p_above(found.interval(0.1)[0]) == pytest.approx(0.05)
-    seen = uncertainty.Contrast(found.detectable(0.05), 0.003, 0.004, 12.0)
-    assert seen.p_above(seen.difference - found.interval(0.05)[1] + 0.01) == pytest.approx(0.2)
+    critical = found.interval(0.05)[1] - found.difference
+    missed = uncertainty.Contrast(found.detectable(0.05), 0.003, 0.004, 12.0).p_above(critical)
+    assert missed == pytest.approx(0.2)  # a difference of that size stays below what is called one in a fifth of draws
     still = uncertainty.Contrast(0.0, 0.0, 0.0, 5.0)
     assert (still.p, still.p_above(0), still.p_above(-0.1)) == (1, 1, 0)
 
@@ -74,10 +75,8 @@ def test_holm_is_the_step_down_adjustment():
     ids=["even", "training sets weigh most", "few positives"],
 )
 def test_hardly_any_cell_without_a_difference_is_called_better_or_worse(world):
-    rng = np.random.default_rng(0)
-    runs = [made(world, rng) for _ in range(STUDIES)]
-    told = pd.concat([verdicts.contrasts([run])["verdict"] for run in runs])
-    assert told.isin(["better", "worse"]).mean() <= MOST
+    runs = many(world, STUDIES, np.random.default_rng(0))
+    assert verdicts.contrasts(runs)["verdict"].isin(["better", "worse"]).mean() <= MOST
     # The simulation can tell: a t-test over seeds, which leaves out both sources, is wrong in most cells.
     assert np.mean([p_over_seeds(run) <= 0.05 for run in runs]) > 0.4
 
@@ -85,8 +84,7 @@ def test_hardly_any_cell_without_a_difference_is_called_better_or_worse(world):
 def test_hardly_any_cell_at_the_edge_of_the_margin_is_called_equivalent():
     world = World(quality=(0.4, 0.48), n_test=1000, n_train=400)
     edge = float(np.diff(truth(world, 1000)).item())
-    rng = np.random.default_rng(0)
-    table = pd.concat([verdicts.contrasts([made(world, rng)], margin=edge) for _ in range(STUDIES)])
+    table = verdicts.contrasts(many(world, STUDIES, np.random.default_rng(0)), margin=edge)
     inside = (table["low_90"] > -edge) & (table["high_90"] < edge)
     assert inside.mean() <= MOST
     assert table["difference"].mean() == pytest.approx(edge, abs=0.002)
@@ -144,10 +142,8 @@ def test_an_intermediate_lambda_must_beat_both_ends():
 
 def test_flat_curves_hardly_ever_have_an_intermediate_lambda_and_their_best_is_inside_as_often_as_chance_says():
     flat = World(quality=(0.4,) * 5, seeds=1)
-    rng = np.random.default_rng(0)
-    runs = [made(flat, rng) for _ in range(STUDIES)]
-    told = [verdicts.intermediate([run])["intermediate"].item() for run in runs]
-    assert np.mean(told) <= MOST
+    runs = many(flat, STUDIES, np.random.default_rng(0))
+    assert verdicts.intermediate(runs)["intermediate"].mean() <= MOST
     table = verdicts.best_inside(runs, draws=500)
     assert table["by_chance"].mean() == pytest.approx(table["inside"].mean(), abs=0.08)
     assert table["by_chance"].mean() < 0.5  # and not the three in five of independent points
