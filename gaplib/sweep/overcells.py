@@ -58,13 +58,11 @@ def summary(
     >>> round(found["mean"], 4), round(found["tau_dataset"], 4)
     (0.0107, 0.01)
     """
-    unit = table[value].std() + table[se].mean() or 1.0  # so that the search has numbers near 1
+    if len(table) < LEAST or table[[value, se]].isna().any(axis=None) or (table[se] < 0).any():
+        raise ValueError(f"needed: {LEAST} cells or more, each with {value!r} and {se!r}; got {len(table)} rows")
+    unit = float(table[value].std() + table[se].mean()) or 1.0  # so that the search has numbers near 1
     effects = table[value].to_numpy(float) / unit
     errors = table[se].to_numpy(float) / unit
-    if len(effects) < LEAST or not (np.isfinite(effects) & (errors >= 0)).all():
-        raise ValueError(
-            f"a summary needs {LEAST} cells or more, each with {value!r} and {se!r}; got {len(effects)} rows"
-        )
     factors = [name for name in by if table[name].nunique() > 1]
     shared = _shared(table, factors)
     taus = _taus(effects, errors, shared)

@@ -267,7 +267,7 @@ def _checked(runs):
     for run in runs:
         if not {0.0, 1.0} <= set(run.lams):
             raise ValueError(f"lambdas 0 and 1 are needed in every sweep, got {list(run.lams)}")
-        if 0 not in run.sets:
+        if run.sets is None or 0 not in run.sets:
             raise ValueError(f"{_cell(run)}: no run of training set 0, the training set itself; got sets {run.sets}")
         groups = _groups(run)
         if len(groups) != len(run.truth) or (groups < 0).any():
