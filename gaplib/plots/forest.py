@@ -87,7 +87,7 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
     layout.caption(
         fig,
         "Differences of test AUC; intervals count test rows and training sets, both by whole groups. Better or worse: "
-        "the thin interval, Holm-adjusted over a panel's cells, lies beyond 0; equivalent: the thick one lies in the band. "
+        "the thin interval, Holm-adjusted over a panel, lies beyond 0; equivalent: the thick one lies in the band. "
         f"In brackets the smallest difference seen with 80 % power. {layout.LAMBDA} {note}",
     )
     return fig

@@ -77,7 +77,7 @@ def test_kinds_are_exchanged_by_datasets_not_by_cells():
 
 def test_what_cannot_be_compared_is_refused():
     cells = kinds(3, 3)
-    with pytest.raises(ValueError, match="'kind' must have two kinds to compare, .*; got \['medical'\]"):
+    with pytest.raises(ValueError, match=r"'kind' must have two kinds to compare, .*; got \['medical'\]"):
         overcells.compare(cells[cells["kind"] == "medical"], "kind")
     with pytest.raises(ValueError, match="each dataset of one"):
         overcells.compare(cells.assign(kind=np.tile(["a", "b"], 12)), "kind")
