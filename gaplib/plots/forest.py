@@ -10,26 +10,17 @@ from matplotlib.lines import Line2D
 from gaplib.plots import layout, style
 
 DOMAIN_MARKERS = {"medical": "o", "general": "s"}
-DIFFERENCES = {  # label, colour, marker, its size, place in the row of the cell
-    "lam_0": ("AUC(chosen) - AUC(0)", "black", "o", 4, -0.27),
-    "lam_1": ("AUC(chosen) - AUC(1)", "#E69F00", "s", 3.5, 0),
-    "one_0": ("AUC(1) - AUC(0)", "0.65", "^", 3.5, 0.27),
-}
-VERDICTS = {  # short form and colour
-    "an intermediate lambda is better": ("intermediate", "#7B3294"),
-    "closing is better": ("closing", "#00795A"),
-    "leaving it is better": ("leaving", "#A6611A"),
-    "no detectable difference": ("none", style.NEUTRAL),
-}
+VERDICTS = {"better": "#00795A", "worse": "#A6611A", "equivalent": "black", "undecided": style.NEUTRAL}
+INTERVALS = {"adjusted": ("low", "high", 0.9), "90 %": ("low_90", "high_90", 2.6)}  # columns, width of the line
 
 
 def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
-    """Range of the mean AUC curve over lambda, by cell, beside what seeds alone would give.
+    """Slope of the test AUC in lambda, by cell, with its 95 % interval.
 
     Parameters
     ----------
     table : DataFrame
-        From `sweep.sensitivity`, with dataset_domain and encoder_domain.
+        From `sweep.sensitivity`, one row a cell, with dataset_domain and encoder_domain.
     note : str
         What the caption adds.
     """
@@ -37,65 +28,67 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     table = table.sort_values(["dataset_domain", "dataset", "encoder_domain", "encoder"]).reset_index(drop=True)
     fig, ax = plt.subplots(figsize=(style.WIDE, 0.22 * len(table) + 1.1))
     places = np.arange(len(table)) + 0.6 * table["dataset"].ne(table["dataset"].shift()).cumsum()
-    ax.barh(places, table["by_chance_95"], height=0.8, color="0.88", lw=0)
+    ax.axvline(0, color="0.7", lw=0.6, zorder=0)
     handles = []
     for domain, marker in DOMAIN_MARKERS.items():
         colour = style.DOMAIN[domain]
         cells = table["encoder_domain"] == domain
-        ax.plot(table.loc[cells, "range"], places[cells], marker, color=colour, ms=5)
-        handles.append(Line2D([], [], marker=marker, ls="", color=colour, label=f"{domain} encoder"))
+        ax.hlines(places[cells], table.loc[cells, "low"], table.loc[cells, "high"], colour, lw=1.1)
+        ax.plot(table.loc[cells, "slope"], places[cells], marker, color=colour, ms=5)
+        handles.append(Line2D([], [], marker=marker, lw=1.1, color=colour, label=f"{domain} encoder"))
     ax.set_yticks(places, table["encoder"])
     ax.invert_yaxis()
-    ax.set(xlim=(0, None), xlabel="sensitivity: max - min of the mean test AUC over lambda")
+    ax.set_xlabel("sensitivity: slope of the test AUC from lambda 0 to 1, with its 95 % interval")
     for dataset, cells in table.groupby("dataset", sort=False):
         label = f"{dataset}\n{cells['dataset_domain'].iloc[0]} data"
         middle = places[cells.index].mean()
         ax.text(1.01, middle, label, transform=ax.get_yaxis_transform(), va="center", size=7)
-    handles.append(Line2D([], [], color="0.88", lw=6, label="95 % of what seeds alone give"))
-    layout.legend(fig, handles, 3)
+    layout.legend(fig, handles, 2)
     layout.caption(fig, note)
     return fig
 
 
-def verdicts(table: pd.DataFrame, note: str = "") -> Figure:
-    """Differences of AUC of every cell with their 95 % intervals, the chosen lambda and the verdict beside them.
+def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figure:
+    """AUC(1) - AUC(0) of every cell with both its intervals and its verdict, on the margin as a band.
 
-    One panel a protocol, at most three in a row, on shared axes.
+    One panel a kind of training, at most three in a row, on shared axes.
 
     Parameters
     ----------
     table : DataFrame
-        From `sweep.contrasts`: dataset, encoder, protocol, lam, verdict, and for lam_0, lam_1 and one_0 the
-        difference and its `_low` and `_high`.
+        From `sweep.contrasts`, with one margin.
     note : str
         What the caption adds, such as the number of test rows.
+    by : str
+        The column that has a panel a value: "training" or "treatment", say.
 
     Raises
     ------
     ValueError
-        If a cell has more than one row for a protocol.
+        If a cell has more than one row for a panel.
     """
     layout.check_rows(table)
-    layout.check_once(table, "dataset", "encoder", "protocol")
+    layout.check_once(table, "dataset", "encoder", by)
     lines = _lines(table)
-    protocols = table.groupby("protocol", sort=False)
-    fig, axes = layout.panels(len(protocols), 3, 0.23 * len(lines) + 0.5, 0.5, sharex=True, sharey=True)
+    panels = table.groupby(by, sort=False)
+    fig, axes = layout.panels(len(panels), 3, 0.2 * len(lines) + 0.5, 0.5, sharex=True, sharey=True)
     ticks = plt.MaxNLocator({1: 6, 2: 5, 3: 3}[axes.shape[1]], steps=[1, 2, 5, 10])
-    for ax, (protocol, part) in zip(axes.flat, protocols, strict=False):
+    for ax, (name, part) in zip(axes.flat, panels, strict=False):
         _forest(ax, part, lines)
-        ax.set_title(protocol)
+        ax.set_title(name)
         ax.tick_params(labelbottom=True)  # also above a place left empty
         ax.tick_params(axis="y", length=0)
     axes[0, 0].xaxis.set_major_locator(ticks)
     _name_lines(axes, lines)
-    handles = []
-    for label, colour, marker, size, _ in DIFFERENCES.values():
-        handles.append(Line2D([], [], marker=marker, ms=size, mew=0, color=colour, lw=1.1, label=label))
+    handles = [Line2D([], [], color="black", lw=width, label=name) for name, (*_, width) in INTERVALS.items()]
+    margin = table["margin"].iloc[0]
+    handles.append(Line2D([], [], color="0.93", lw=6, label=f"margin, {margin:g}"))
     layout.legend(fig, handles, 3)
     layout.caption(
         fig,
-        "Differences of test AUC with 95 % intervals (paired bootstrap over whole groups of test rows); lambda chosen "
-        f"on validation data; verdicts Holm-corrected over the cells. {layout.LAMBDA} {note}",
+        "Differences of test AUC; intervals count test rows and training sets, both by whole groups. Better or worse: "
+        "the thin interval, Holm-adjusted over a panel, lies beyond 0; equivalent: the thick one lies in the band. "
+        f"In brackets the smallest difference seen with 80 % power. {layout.LAMBDA} {note}",
     )
     return fig
 
@@ -120,20 +113,18 @@ def _name_lines(axes, lines):
 
 
 def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:
-    """The cells of one protocol, each in its line."""
+    """The cells of one panel, each in its line."""
     y = np.array([lines.index(cell) for cell in zip(part["dataset"], part["encoder"], strict=True)])
+    margin = part["margin"].iloc[0]
+    ax.axvspan(-margin, margin, color="0.93", lw=0, zorder=-2)
     ax.axvline(0, color="0.7", lw=0.6, zorder=0)
-    for at in y:
-        ax.axhline(at, color="0.94", lw=0.6, zorder=-1)
-    for name, (_, colour, marker, size, offset) in DIFFERENCES.items():
-        ax.hlines(y + offset, part[f"{name}_low"], part[f"{name}_high"], colour, lw=1.1, label=name)
-        ax.plot(part[name], y + offset, marker, ms=size, mew=0, color=colour, zorder=3, label=name)
-    ax.set_xlabel("difference of test AUC")
+    colours = [VERDICTS[verdict] for verdict in part["verdict"]]
+    for name, (low, high, width) in INTERVALS.items():
+        ax.hlines(y, part[low], part[high], colours, lw=width, label=name)
+    ax.scatter(part["difference"], y, 14, colours, edgecolors="white", linewidths=0.6, zorder=3, label="difference")
+    ax.set_xlabel("AUC(1) - AUC(0)")
     ax.xaxis.set_major_formatter("{x:g}")
-    # Beside the axes, a column for lambda and one for the verdict.
-    beside = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "size": 6.5}
-    ax.annotate("lambda, better:", (1, 0), (4, 0), color=style.NEUTRAL, **beside)
-    for at, lam, verdict in zip(y, part["lam"], part["verdict"], strict=True):
-        short, colour = VERDICTS[verdict]
-        ax.annotate(f"{lam:g}", (1, at), (4, 0), color=colour, **beside)
-        ax.annotate(short, (1, at), (19, 0), color=colour, **beside)
+    for at, colour, row in zip(y, colours, part.itertuples(), strict=True):
+        said = f"{row.verdict} ({row.detectable:.3f})"
+        beside = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "size": 6.5}
+        ax.annotate(said, (1, at), (4, 0), color=colour, **beside)

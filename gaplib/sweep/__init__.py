@@ -4,7 +4,7 @@ from gaplib.sweep.checks import FUSIONS
 from gaplib.sweep.probe import Converged, Training
 from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
 from gaplib.sweep.sweep import LAMS, PROTOCOLS, PUBLISHED, SEEDS, Sweep, sweep
-from gaplib.sweep.verdicts import compare, contrasts, sensitivity
+from gaplib.sweep.verdicts import contrasts, sensitivity
 
 __all__ = [
     "CELL",
@@ -18,7 +18,6 @@ __all__ = [
     "Training",
     "auc",
     "choose",
-    "compare",
     "contrasts",
     "curve",
     "metrics",

@@ -51,15 +51,15 @@ def changes():
 
 @pytest.fixture
 def contrasts():
-    """Contrasts of two protocols, every verdict among them."""
+    """Contrasts of two trainings, every verdict among them."""
     rng = np.random.default_rng(0)
     keys = [(p, *cell) for p in ("published", "converged") for cell in CELLS]
-    table = pd.DataFrame(keys, columns=["protocol", "dataset", "encoder"])
-    for name in forest.DIFFERENCES:
-        table[name] = 0.01 * rng.normal(size=len(table))
-        table[f"{name}_low"] = table[name] - 0.005
-        table[f"{name}_high"] = table[name] + 0.007
-    table["lam"] = rng.choice(LAMS, len(table))
+    table = pd.DataFrame(keys, columns=["training", "dataset", "encoder"])
+    table["difference"] = 0.01 * rng.normal(size=len(table))
+    for name, half in (("low_90", -0.004), ("high_90", 0.005), ("low", -0.006), ("high", 0.007)):
+        table[name] = table["difference"] + half
+    table["detectable"] = rng.uniform(0.001, 0.1, len(table))
+    table["margin"] = 0.005
     table["verdict"] = list(itertools.islice(itertools.cycle(forest.VERDICTS), len(table)))
     return table
 
@@ -150,33 +150,29 @@ def test_verdicts_draw_the_intervals_of_the_table(contrasts):
     assert [ax.get_title() for ax in shown(fig)] == ["published", "converged"]
     assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
     for ax in shown(fig):
-        part = contrasts[contrasts["protocol"] == ax.get_title()]
+        part = contrasts[contrasts["training"] == ax.get_title()]
         drawn = {c.get_label(): np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)}
-        points = {line.get_label(): line.get_xdata() for line in ax.lines if not line.get_label().startswith("_")}
-        assert set(drawn) == set(points) == set(forest.DIFFERENCES)
-        for name, segments in drawn.items():
-            np.testing.assert_array_equal(segments[:, :, 0], part[[f"{name}_low", f"{name}_high"]])
-            np.testing.assert_array_equal(points[name], part[name])
+        (points,) = (c.get_offsets() for c in ax.collections if c.get_label() == "difference")
+        np.testing.assert_array_equal(points[:, 0], part["difference"])
+        np.testing.assert_array_equal(drawn["adjusted"][:, :, 0], part[["low", "high"]])
+        np.testing.assert_array_equal(drawn["90 %"][:, :, 0], part[["low_90", "high_90"]])
         # Every interval lies in the row whose label names its encoder, and what is written there is its own.
         ticks = dict(zip(ax.get_yticks(), (t.get_text() for t in fig.axes[0].get_yticklabels()), strict=True))
-        places = drawn["lam_1"][:, 0, 1]
-        assert [ticks[place] for place in places] == list(part["encoder"])
-        written = {}
-        for text in ax.texts:
-            written.setdefault(text.xy[1], []).append(text.get_text())
-        for place, lam, verdict in zip(places, part["lam"], part["verdict"], strict=True):
-            assert written[place] == [f"{lam:g}", forest.VERDICTS[verdict][0]]
-        assert all(text.get_color() == style.NEUTRAL for text in ax.texts if text.get_text() == "none")
+        assert [ticks[place] for place in points[:, 1]] == list(part["encoder"])
+        written = {text.xy[1]: text for text in ax.texts}
+        for place, row in zip(points[:, 1], part.itertuples(), strict=True):
+            assert written[place].get_text() == f"{row.verdict} ({row.detectable:.3f})"
+            assert written[place].get_color() == forest.VERDICTS[row.verdict]
     assert [t for t in ticks.values() if t in DATASETS] == list(DATASETS)
     assert_apart(fig)
 
 
 @pytest.mark.parametrize(("count", "scale"), [(1, 1), (3, 0.3), (3, 1.4), (5, 5)])
-def test_verdicts_of_any_number_of_protocols_keep_apart(contrasts, count, scale):
-    one = contrasts[contrasts["protocol"] == "published"].copy()
-    one[[name + end for name in forest.DIFFERENCES for end in ("", "_low", "_high")]] *= scale
-    fig = forest.verdicts(pd.concat([one.assign(protocol=f"protocol {i}") for i in range(count)]))
-    assert [ax.get_title() for ax in shown(fig)] == [f"protocol {i}" for i in range(count)]
+def test_verdicts_of_any_number_of_treatments_keep_apart(contrasts, count, scale):
+    one = contrasts[contrasts["training"] == "published"].copy()
+    one[["difference", "low", "high", "low_90", "high_90"]] *= scale
+    fig = forest.verdicts(pd.concat([one.assign(treatment=f"treatment {i}") for i in range(count)]), by="treatment")
+    assert [ax.get_title() for ax in shown(fig)] == [f"treatment {i}" for i in range(count)]
     assert_apart(fig)
     for ax in shown(fig):
         labels = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
@@ -184,6 +180,13 @@ def test_verdicts_of_any_number_of_protocols_keep_apart(contrasts, count, scale)
         assert not any(a.overlaps(b) for a, b in itertools.combinations(labels, 2))
         notes = [text.get_window_extent() for text in ax.texts]
         assert not any(a.padded(-1).overlaps(b.padded(-1)) for a, b in itertools.combinations(notes, 2))
+
+
+def test_sensitivity_draws_the_slopes_with_their_intervals(small):
+    ax = shown(small("sensitivity", 2, 2))[0]
+    (lines,) = (np.array(c.get_segments()) for c in ax.collections if len(c.get_segments()))
+    np.testing.assert_array_equal(lines[:, :, 0], [[-0.01, 0.03]] * 4)
+    assert [x for line in ax.lines if line.get_marker() == "o" for x in line.get_xdata()] == [0.01] * 4
 
 
 def test_published_draws_the_committed_figures():
@@ -266,7 +269,7 @@ def small(changes, contrasts, learned):
     path, chosen = learned
     chosen = chosen.assign(mean=0.81)
     cells = chosen[["dataset", "encoder"]].assign(encoder_domain="medical", dataset_domain="natural")
-    ranges = cells.assign(range=0.01, by_chance_95=np.nan)
+    slopes = cells.assign(slope=0.01, low=-0.01, high=0.03)
     measured = cells.merge(pd.DataFrame({"measure": list(curves.MEASURES)}), "cross")
     measured = measured.merge(pd.DataFrame({"lam": LAMS, "value": (1, 0.5, 0)}), "cross")
     binned = cells.merge(pd.DataFrame({"kind": list(clouds.KINDS)}), "cross").assign(n=100)
@@ -287,7 +290,7 @@ def small(changes, contrasts, learned):
             "gap_by_lambda": [measured],
             "learned_lambda": [path, chosen],
             "published": [quoted],
-            "sensitivity": [ranges],
+            "sensitivity": [slopes],
             "verdicts": [contrasts],
         }[name]
         note = {"note": "A note."} if name == "sensitivity" else {}
