@@ -17,7 +17,7 @@ VERDICTS = (
     "leaving it is better",
     "no detectable difference",
 )
-HEAD = ["protocol", "fusion", "hidden"]
+HEAD = ["treatment", "training", "fusion", "hidden"]
 ADJUSTED = ["p_intermediate", "p_closing"]
 LEVEL = 0.05
 BLOCK = 2**22  # pairs of a positive and a negative that are compared at once
@@ -30,7 +30,7 @@ def contrasts(runs: Sequence[Sweep], resamples: int = 4999, seed: int = 0) -> pd
     test rows (percentile), whole groups at a time: a patient's pairs are not independent. The trained probes count as
     given. An intermediate lambda must beat both 0 and 1, so its p-value is the larger of the two; to beat 0 alone tells
     it not from closing, and is no verdict.
-    Holm's adjustment is over all cells of a protocol and head, both questions together: being wrong in any cell has
+    Holm's adjustment is over all cells of a treatment, training and head, both questions together: being wrong in any cell has
     probability 5 % at most.
 
     Parameters
@@ -211,13 +211,13 @@ def sensitivity(table: pd.DataFrame, metric: str = "auc", draws: int = 999, seed
     Returns
     -------
     DataFrame
-        dataset, encoder, protocol, fusion, hidden, range, by_chance, by_chance_95.
+        dataset, encoder, treatment, training, fusion, hidden, range, by_chance, by_chance_95.
     """
     rng = np.random.default_rng(check_seed(seed))
     records = []
     rows = table[(table["metric"] == metric) & (table["split"] == "test")]
     for cell, group in rows.groupby(CELL, sort=False):
-        scores = group.pivot(index="seed", columns="lam", values="value").to_numpy()
+        scores = group.pivot(index=["set", "seed"], columns="lam", values="value").to_numpy()
         noise = scores - scores.mean(0) - scores.mean(1, keepdims=True) + scores.mean()
         noise *= np.sqrt(len(scores) / max(len(scores) - 1, 1))  # centring took a share of the variance
         if len(scores) < 2:  # no noise can be seen
