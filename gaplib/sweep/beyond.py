@@ -58,9 +58,8 @@ def learn_lambda(
     move = closed_form.shift(pairs.image[fitted], pairs.text[fitted], np.array([start]), 0)
     image, text = torch.as_tensor(pairs.image), torch.as_tensor(pairs.text)
     moved = closed_form.Moved(image, text, [move] * len(seeds), np.array([start]))
-    train, val = (
-        torch.as_tensor(np.stack(rows)) for rows in zip(*((run.train, run.val) for run in drawn), strict=True)
-    )
+    train = torch.as_tensor(np.stack([run.train for run in drawn]))
+    val = torch.as_tensor(np.stack([run.val for run in drawn]))
     examples = probe.Examples(moved, torch.as_tensor(pairs.y), pairs.task, pairs.outputs, train, val)
     with work.bar(training.epochs, f"{features.about.name} x {features.encoder}, learned lambda") as step:
         (learned,) = work.side_by_side(lambda _, step: _learn(examples, seeds, lr, training, step), [0], step)

@@ -140,11 +140,9 @@ def check_labels(features: Features, seeds: Sequence[int]) -> np.ndarray:
     """Refuse labels that cannot be learned or scored; returns the places of the labels that can."""
     _check_columns(features)
     of_seeds = runs(features, seeds if not len(features.rows("val")) else seeds[:1])
-    rows = {
-        "train": [run.train for run in of_seeds],
-        "val": [run.val for run in of_seeds],
-        "test": [features.rows("test")],
-    }
+    rows = {"train": [run.train for run in of_seeds]}
+    rows["val"] = [run.val for run in of_seeds]
+    rows["test"] = [features.rows("test")]
     about = features.about
     where = f"dataset {about.name!r}"
     many = about.task == "multilabel"

@@ -4,9 +4,9 @@ A treatment makes of a row x, at strength lam,
 
     x' = (x + lam a v) A / |x + lam b v|
 
-so a linear score of it is (x . u + lam a v . u) / |x + lam b v| with u = A w: rows are multiplied once, and every strength
-follows by a rank-one correction and a factor. Treatments are fitted on training rows, each modality for itself, and
-leave the rows as encoded at strength 0.
+so a linear score of it is (x . u + lam a v . u) / |x + lam b v| with u = A w: rows are multiplied once, and every
+strength follows by a rank-one correction and a factor. Treatments are fitted on training rows and leave the rows as
+encoded at strength 0.
 """
 
 from collections.abc import Callable

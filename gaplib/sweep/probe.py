@@ -41,9 +41,9 @@ class Training(NamedTuple):
 class Converged(NamedTuple):
     """Linear probe to convergence (L-BFGS), its L2 strength C chosen by validation AUC, one for each lambda.
 
-    It minimises the mean loss of `loss`, class weights included, plus |w|^2 / (2 C n); the bias is free. With one output
-    or with several classes that is scikit-learn's C for sample weights of mean 1; with k labels, whose losses are
-    averaged, each label has the probe of scikit-learn's C / k.
+    It minimises `loss` of the n training rows, class weights included, plus |w|^2 / (2 C n); the bias is free. With one
+    output that is scikit-learn's C; with several classes it is for sample weights of mean 1; and of k labels, whose
+    losses are averaged, each has scikit-learn's probe of C / k.
 
     `strengths` are the C to try, ascending. While the best of some lambda stands at an end, ten times as much, or a
     tenth, is tried too, within `bounds`; a best C at a bound is taken.
@@ -228,8 +228,8 @@ def train(
 
     Each cell is exactly what a loop over single probes gives: its own seed draws `torch.nn.Linear`'s initial weights
     and, every epoch, a permutation of the training rows; AdamW; the weights of the best validation loss are kept, and
-    a cell stops after `patience` epochs without a better one. For the path it goes on, to the last of `times`. `step` is
-    called after every epoch.
+    a cell stops after `patience` epochs without a better one. For the path, all go on to the last of `times`. `step`
+    is called after every epoch.
     """
     moved = examples.moved
     drawn = initial(seeds, moved.lams.shape[1], moved.halves[0].x.shape[1], examples.outputs, head)
@@ -253,7 +253,7 @@ def train(
 def descend(examples, logits_of, groups, seeds, training) -> Iterator[int]:
     """Minimise the loss of all cells with AdamW, epoch by epoch: yields 1, 2, ... when so many are done.
 
-    `groups` are the weights as an optimiser takes them, changed in place; `logits_of(rows)` the logits by what they are.
+    `groups` are the weights as an optimiser takes them, changed in place; `logits_of(rows)` what they make of rows.
     """
     optimiser = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=True)
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -338,7 +338,7 @@ def converge(examples: Examples, training: Converged, step: Callable = lambda: N
 
 
 def _further(found, bounds):
-    """The strength to try next, beyond the end at which some lambda's best stands; none within the bounds, or no such."""
+    """The strength to try next, beyond the end at which some lambda's best stands, within the bounds."""
     tried = sorted(found)
     best = _best(found)
     smallest, largest = bounds

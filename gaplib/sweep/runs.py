@@ -36,17 +36,15 @@ def runs(features: Features, seeds: Sequence[int], sets: int = 1, share: float =
 def training_set(features: Features, number: int, share: float) -> np.ndarray:
     """Rows of a training set, whole groups together.
 
-    Set 0 is the train split, or a share of its groups: the first of an order, so smaller shares lie in larger ones. Every
-    other set draws as many groups, with replacement, from all of the split.
+    Set 0 is the train split, or a share of its groups: the first of an order, so smaller shares lie in larger ones.
+    Every other set draws as many groups, with replacement, from all of the split.
     """
     rows = features.rows("train")
     if number == 0 and share == 1:
         return rows
     codes, names = pd.factorize(features.pairs["group"].iloc[rows])
     if (codes < 0).any():
-        raise ValueError(
-            f"dataset {features.about.name!r}: training sets are drawn by group, and a row of train has none"
-        )
+        raise ValueError(f"dataset {features.about.name!r}: training sets are drawn by group, and some row has none")
     rng = np.random.default_rng(number)
     size = max(1, round(share * len(names)))
     drawn = rng.integers(len(names), size=size) if number else rng.permutation(len(names))[:size]

@@ -31,10 +31,11 @@ class Sweep:
     """Results of a sweep; a run is a training set with a seed.
 
     `table` is tidy: dataset, encoder, treatment, training, fusion, hidden, lam, set, seed, split, metric, value; `path`
-    is such a table of the AUC along training, with epoch, or None. `scores`, float32 (runs, lambdas, test rows, outputs),
-    are what its AUCs rank: logits, or logarithms of probabilities where there are several classes. `truth`, bool (test
-    rows, outputs), are the labels; what the macro mean leaves out is in neither. `groups` (test rows) name the patient,
-    lesion or image that a row belongs to; by default each has its own. `sets` and `seeds` (runs,) say what a run is.
+    is such a table of the AUC along training, with epoch, or None. `scores`, float32 (runs, lambdas, test rows,
+    outputs), are what its AUCs rank: logits, or logarithms of probabilities where there are several classes. `truth`,
+    bool (test rows, outputs), are the labels; what the macro mean leaves out is in neither. `groups` (test rows) name
+    the patient, lesion or image that a row belongs to; by default each has its own. `sets` and `seeds` (runs,) say what
+    a run is.
     """
 
     table: pd.DataFrame
@@ -84,15 +85,15 @@ def sweep(
     ----------
     features : features.Features
     lams : sequence of float
-        Strengths: 0 is as encoded, and 1 what the treatment is named after; anywhere on the real line for those that add
-        a vector, from 0 to 1 for "standardise" and "whiten". At least two.
+        Strengths, at least two: 0 is as encoded, 1 the whole treatment. Anywhere on the real line; for "standardise"
+        and "whiten" from 0 to 1.
     seeds : sequence of int
         Each gives the initial weights, the batch order, the direction of a placebo and, where there is no validation
         split, its cut. Converged probes depend on no seed; but for the placebo, the first is used.
     treatment : str
-        One of `TREATMENTS`, whose functions say the equations: "shift" (`modulate.shift`), "shift-only" (not
-        renormalised), "rescale" and "rescale-each" (its lengths alone), "gap-kept" (both clouds along), "placebo" (random
-        directions), "centre", "standardise", "whiten".
+        One of `TREATMENTS`, whose functions say the equations: "shift" (`modulate.shift`), "shift-only" (without
+        renormalising), "rescale" and "rescale-each" (its lengths alone), "gap-kept" (both clouds moved together),
+        "placebo" (random directions), "centre", "standardise", "whiten".
     training : Training or Converged
         AdamW with early stopping, by default as published (arXiv 2603.17246); or L2-regularised logistic regression to
         convergence, its strength chosen on validation data.
@@ -121,10 +122,10 @@ def sweep(
     ------
     ValueError
         Before any training: if there are fewer than two lambdas, one is not a finite number or too large, a name is
-        unknown, a lambda, seed or time is repeated, a seed is no whole number, training, hidden units and head do not go
-        together or do not fit in memory, a label is none of the dataset's, a split is missing, a class is missing from a
-        split, or a training set holds one class. A multilabel column that never varies in some split is left out, with
-        a warning that names it.
+        unknown, a lambda, seed or time is repeated, a seed is no whole number, training, hidden units and head do not
+        go together or do not fit in memory, a label is none of the dataset's, a split is missing, a class is missing
+        from a split, or a training set holds one class. A multilabel column that never varies in some split is left
+        out, with a warning that names it.
 
     References
     ----------
@@ -196,9 +197,8 @@ def _path_table(paths, lams, drawn, cell):
     records = []
     for (epoch, split), aucs in paths.items():
         for run, of_run in zip(drawn, aucs, strict=True):
-            records += [
-                (lam, run.set, run.seed, epoch, split, "auc", value) for lam, value in zip(lams, of_run, strict=True)
-            ]
+            at = (run.set, run.seed, epoch, split, "auc")
+            records += [(lam, *at, value) for lam, value in zip(lams, of_run, strict=True)]
     return _tidy(records, ["lam", "set", "seed", "epoch", "split", "metric", "value"], cell)
 
 

@@ -30,8 +30,8 @@ def contrasts(runs: Sequence[Sweep], resamples: int = 4999, seed: int = 0) -> pd
     test rows (percentile), whole groups at a time: a patient's pairs are not independent. The trained probes count as
     given. An intermediate lambda must beat both 0 and 1, so its p-value is the larger of the two; to beat 0 alone tells
     it not from closing, and is no verdict.
-    Holm's adjustment is over all cells of a treatment, training and head, both questions together: being wrong in any cell has
-    probability 5 % at most.
+    Holm's adjustment is over all cells of a treatment, training and head, both questions together: being wrong in any
+    cell has probability 5 % at most.
 
     Parameters
     ----------
