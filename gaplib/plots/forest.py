@@ -60,30 +60,30 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
 def verdicts(table: pd.DataFrame, note: str = "") -> Figure:
     """Differences of AUC of every cell with their 95 % intervals, the chosen lambda and the verdict beside them.
 
-    One panel a protocol, at most three in a row, on shared axes.
+    One panel a treatment and training, at most three in a row, on shared axes.
 
     Parameters
     ----------
     table : DataFrame
-        From `sweep.contrasts`: dataset, encoder, protocol, lam, verdict, and for lam_0, lam_1 and one_0 the
-        difference and its `_low` and `_high`.
+        From `sweep.contrasts`: dataset, encoder, treatment, training, lam, verdict, and for lam_0, lam_1 and one_0
+        the difference and its `_low` and `_high`.
     note : str
         What the caption adds, such as the number of test rows.
 
     Raises
     ------
     ValueError
-        If a cell has more than one row for a protocol.
+        If a cell has more than one row for a treatment and training.
     """
     layout.check_rows(table)
-    layout.check_once(table, "dataset", "encoder", "protocol")
+    layout.check_once(table, "dataset", "encoder", "treatment", "training")
     lines = _lines(table)
-    protocols = table.groupby("protocol", sort=False)
-    fig, axes = layout.panels(len(protocols), 3, 0.23 * len(lines) + 0.5, 0.5, sharex=True, sharey=True)
+    panels = table.groupby(layout.done(table), sort=False)
+    fig, axes = layout.panels(len(panels), 3, 0.23 * len(lines) + 0.5, 0.5, sharex=True, sharey=True)
     ticks = plt.MaxNLocator({1: 6, 2: 5, 3: 3}[axes.shape[1]], steps=[1, 2, 5, 10])
-    for ax, (protocol, part) in zip(axes.flat, protocols, strict=False):
+    for ax, (done, part) in zip(axes.flat, panels, strict=False):
         _forest(ax, part, lines)
-        ax.set_title(protocol)
+        ax.set_title(done)
         ax.tick_params(labelbottom=True)  # also above a place left empty
         ax.tick_params(axis="y", length=0)
     axes[0, 0].xaxis.set_major_locator(ticks)
@@ -120,7 +120,7 @@ def _name_lines(axes, lines):
 
 
 def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:
-    """The cells of one protocol, each in its line."""
+    """The cells of one panel, each in its line."""
     y = np.array([lines.index(cell) for cell in zip(part["dataset"], part["encoder"], strict=True)])
     ax.axvline(0, color="0.7", lw=0.6, zorder=0)
     for at in y:

@@ -76,7 +76,7 @@ def test_every_treatment_is_its_equation_along_training_and_for_every_set(make_f
 
 
 def test_a_path_changes_nothing_else(make_features):
-    features = make_features("multiclass", n=300)
+    features = make_features("multiclass")
     training = sweep.Training(lr=0.1, batch=50, epochs=30, patience=2)
     plain = sweep.sweep(features, [0, 1], [1], training=training)
     path = sweep.sweep(features, [0, 1], [1], training=training, times=[40])
