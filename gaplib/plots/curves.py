@@ -179,8 +179,9 @@ def published(table: pd.DataFrame, note: str = "", ours: pd.DataFrame | None = N
     note : str
         What the caption adds.
     ours : DataFrame, optional
-        Of `sweep.Sweep.table`: the shift, under the published training. Cells of the same encoder and dataset (or a variant of it, such as
-        `ham10000-published`) are drawn beside, by the same kind of AUC: of hard predictions where that was published.
+        Of `sweep.Sweep.table`: the shift, under the published training. Cells of the same encoder and dataset (or a
+        variant of it, such as `ham10000-published`) are drawn beside, by the same kind of AUC: of hard predictions
+        where that was published.
     """
     table = table[table["metric"] == "auc"]
     layout.check_once(table, "dataset", "encoder", "lam")

@@ -50,9 +50,11 @@ def shift_only(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int)
 def rescale(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """Length alone, on average: x' = x mean(1 / |x + lam a gap|), the mean over training rows."""
     each = rescale_each(image, text, lams, seed)
-    halves = zip((text, image), each.directions, each.measured, ("text", "image"), strict=True)
-    means = [(1 / norms(*_along(x, v), b * lams, name)).mean(0) for x, v, b, name in halves]
-    return each._replace(measured=NOT, linear=np.array(means)[..., None])
+    means = []
+    for x, v, b, name in zip((text, image), each.directions, each.measured, ("text", "image"), strict=True):
+        lengths = norms(_along(x, v[None])[0], v, b * lams, name)
+        means.append((1 / lengths).mean(0)[:, None])
+    return each._replace(measured=NOT, linear=np.array(means))
 
 
 def rescale_each(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
@@ -121,15 +123,15 @@ def _powers(covariance, exponents):
     return (axes * powers[:, None]) @ axes.T
 
 
-def _along(x, v):
-    """x . v of every row in double precision, but without such a copy of all rows; and v . v."""
+def _along(x, directions):
+    """x . v of every row in double precision, but without such a copy of all rows; (directions, n)."""
     parts = np.array_split(x, max(1, len(x) // 4096))
-    return np.concatenate([part.astype(float) @ v for part in parts]), v @ v
+    return np.concatenate([directions @ part.astype(float).T for part in parts], axis=1)
 
 
-def norms(along: np.ndarray, square: float, steps: np.ndarray, name: str) -> np.ndarray:
-    """|x + step v| of unit rows, (n, steps), from x . v (n,) and v . v; a row at the origin is a ValueError."""
-    norms = np.sqrt(np.maximum(_squares(along[:, None], square, steps), 0))
+def norms(along: np.ndarray, v: np.ndarray, steps: np.ndarray, name: str) -> np.ndarray:
+    """|x + step v| of unit rows, (n, steps), from x . v (n,) and v (d,); a row at the origin is a ValueError."""
+    norms = np.sqrt(np.maximum(_squares(along[:, None], v @ v, steps), 0))
     if norms.min() < ORIGIN:
         row, place = np.unravel_index(norms.argmin(), norms.shape)
         raise ValueError(
@@ -143,15 +145,26 @@ def _squares(along, square, steps):
     return 1 + 2 * steps * along + steps**2 * square
 
 
-class Half(NamedTuple):
-    """One modality of all pairs, and one move of it for each run."""
+class Half:
+    """One modality of all pairs, its rows `x` (n, d), and a move of it for each run.
 
-    x: torch.Tensor  # (n, d)
-    along: torch.Tensor  # x . v, (runs, n)
-    directions: torch.Tensor  # v, (runs, d)
-    added: float  # a
-    measured: float  # b
-    linear: torch.Tensor | None  # A, (runs, strengths, ...)
+    `directions` are v (runs, d), `along` x . v (runs, n), and `linear` A (runs, strengths, ...), if there is one.
+    """
+
+    def __init__(self, x, moves, place, lams, name):
+        like = {"device": x.device, "dtype": x.dtype}
+        directions = np.array([move.directions[place] for move in moves])
+        along = _along(x.numpy(force=True), directions)
+        self.x = x
+        self.added = moves[0].added[place]
+        self.measured = moves[0].measured[place]
+        for products, v in zip(along, directions, strict=True):
+            norms(products, v, self.measured * lams, name)
+        self.directions = torch.as_tensor(directions, **like)
+        self.along = torch.as_tensor(along, **like)
+        self.linear = None
+        if moves[0].linear is not None:
+            self.linear = torch.as_tensor(np.array([move.linear[place] for move in moves]), **like)
 
     def folded(self, weight):
         """A w, for weights (runs, strengths, outputs, d)."""
@@ -188,10 +201,8 @@ class Moved:
 
     def __init__(self, image, text, moves, lams):
         self.lams = torch.as_tensor(np.array([lams] * len(moves)), dtype=text.dtype, device=text.device)
-        self.halves = [
-            _half(0, text, moves, lams, "text"),
-            _half(1, image, moves, lams, "image"),
-        ]  # as in [text | image]
+        named = enumerate([(text, "text"), (image, "image")])  # as in [text | image]
+        self.halves = [Half(x, moves, place, lams, name) for place, (x, name) in named]
 
     def project(self, weight, rows, lams=None):
         """Text and image parts of w . x' for each run's pairs `rows` (runs, batch).
@@ -209,22 +220,3 @@ class Moved:
     def mean(self, rows):
         """Mean moved row [text | image] of each run's pairs `rows`, (runs, strengths, 2 d)."""
         return torch.cat([half.mean(self.lams, rows) for half in self.halves], -1)
-
-
-def _half(place, x, moves, lams, name):
-    like = {"device": x.device, "dtype": x.dtype}
-    along = []
-    for move in moves:
-        products, square = _along(x.numpy(force=True), move.directions[place])
-        norms(products, square, move.measured[place] * lams, name)
-        along.append(products)
-    directions = np.array([move.directions[place] for move in moves])
-    linear = None if moves[0].linear is None else np.array([move.linear[place] for move in moves])
-    return Half(
-        x,
-        torch.as_tensor(np.array(along), **like),
-        torch.as_tensor(directions, **like),
-        moves[0].added[place],
-        moves[0].measured[place],
-        None if linear is None else torch.as_tensor(linear, **like),
-    )
