@@ -131,9 +131,11 @@ def labelled(features: Features, seeds: Sequence[int]) -> Labelled:
 def check_runs(some: Sequence[Run], y: np.ndarray, share: float) -> None:
     """Refuse training sets from which nothing can be learned."""
     for run in some:
-        labels = y[run.train]
-        if not len(labels) or (labels == labels[0]).all():
-            raise ValueError(f"training set {run.set} holds one class; take a larger share than {share:g}")
+        for rows in (run.train, run.val):
+            if not len(rows) or (y[rows] == y[rows[0]]).all():
+                raise ValueError(
+                    f"training set {run.set} or its validation rows hold one class; take a larger share than {share:g}"
+                )
 
 
 def check_labels(features: Features, seeds: Sequence[int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -162,14 +163,14 @@ def sweep(
 
 def _gathered(parts, plan, pairs, drawn, cell, groups):
     """The sweep that the parts of its runs are."""
-    logits = {split: np.concatenate([part.logits[split] for part in parts]) for split in ("val", "test")}
+    logits = {split: list(chain.from_iterable(part.logits[split] for part in parts)) for split in ("val", "test")}
     path = None
     if plan.times:
         paths = {key: np.concatenate([part.path[key] for part in parts]) for key in parts[0].path}
         path = _path_table(paths, plan.lams, drawn, cell)
     return Sweep(
         table=_table(logits, plan.lams, pairs, drawn, cell),
-        scores=ranked(logits["test"], pairs.task),
+        scores=ranked(np.stack(logits["test"]), pairs.task),
         truth=truths(pairs.y[pairs.test], pairs.task, pairs.outputs),
         probes=probe.Probes.stacked([part.probes for part in parts]),
         lams=tuple(plan.lams.tolist()),

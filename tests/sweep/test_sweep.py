@@ -177,7 +177,7 @@ def test_refusals(make_features):
         ({"times": [5, 5]}, "every time must be given once"),
         ({"sets": 0}, "sets must be a number of training sets, 1 or more, got 0"),
         ({"share": 1.5}, "share must be a part of the train split, above 0 and up to 1, got 1.5"),
-        ({"share": 1e-9}, "training set 0 holds one class; take a larger share than 1e-09"),
+        ({"share": 1e-9}, "training set 0 or its validation rows hold one class; take a larger share than 1e-09"),
         ({"treatment": "whiten", "lams": [0, 2]}, "a strength of 'whiten' is from 0 \\(as encoded\\) to 1"),
         ({"fit_on": "test"}, "unknown rows to fit the treatment on"),
     ]:
