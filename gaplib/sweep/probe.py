@@ -316,6 +316,14 @@ class Best:
         self.over = epoch >= self.training.epochs or bool(self.stopped.all())
 
 
+class Fit(NamedTuple):
+    """What one strength gives: weight (1, lambdas, outputs, 2 d), bias, and the validation AUC of each lambda."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    auc: np.ndarray
+
+
 def converge(examples: Examples, training: Converged, step: Callable = lambda: None) -> Trained:
     """Fit one regularised logistic regression per lambda to convergence, all of them together.
 
@@ -323,24 +331,24 @@ def converge(examples: Examples, training: Converged, step: Callable = lambda: N
     """
     centred = _Centred(examples)
     truth = examples.y[examples.val[0]].numpy(force=True)
-    found = {}  # weight, bias and validation AUC (lambdas,), by strength
+    fits = {}
     waiting = list(training.strengths)
     while waiting:
         strength = waiting.pop(0)
-        near = min(found, key=lambda other: abs(np.log(other / strength)), default=None)
-        weight, bias = found[near][:2] if found else centred.start
-        weight, bias = centred.minimise(weight, bias, 1 / (strength * examples.train.shape[1]), training)
-        validation = score(examples.moved, {"weight": weight, "bias": bias}, Head(), examples.val)
-        found[strength] = weight, bias, macro_auc(validation[0], truth, examples.task)
-        waiting = waiting or _further(found, training.bounds)
+        near = min(fits, key=lambda other: abs(np.log(other / strength)), default=None)
+        start = fits[near] if fits else centred.start
+        weight, bias = centred.minimise(start, 1 / (strength * examples.train.shape[1]), training)
+        scores = score(examples.moved, {"weight": weight, "bias": bias}, Head(), examples.val)
+        fits[strength] = Fit(weight, bias, macro_auc(scores[0], truth, examples.task))
+        waiting = waiting or _further(fits, training.bounds)
         step()
-    return _chosen(found)
+    return _chosen(fits)
 
 
-def _further(found, bounds):
+def _further(fits, bounds):
     """The strength to try next, beyond the end at which some lambda's best stands, within the bounds."""
-    tried = sorted(found)
-    best = _best(found)
+    tried = sorted(fits)
+    best = _best(fits)
     smallest, largest = bounds
     if best.max() == len(tried) - 1 and tried[-1] * 10 <= largest:
         return [tried[-1] * 10]
@@ -349,18 +357,18 @@ def _further(found, bounds):
     return []
 
 
-def _best(found):
+def _best(fits):
     """Place among the ascending strengths of each lambda's best AUC; the strongest penalty of equals."""
-    return np.argmax([found[strength][2] for strength in sorted(found)], axis=0)
+    return np.argmax([fits[strength].auc for strength in sorted(fits)], axis=0)
 
 
-def _chosen(found):
+def _chosen(fits):
     """What was trained, at each lambda with its best strength."""
-    tried = sorted(found)
-    best = _best(found)
-    cells = list(enumerate(best))
-    weight = torch.stack([found[tried[place]][0][:, lam] for lam, place in cells], 1)
-    bias = torch.stack([found[tried[place]][1][:, lam] for lam, place in cells], 1)
+    tried = sorted(fits)
+    best = _best(fits)
+    at_best = [fits[tried[place]] for place in best]
+    weight = torch.stack([fit.weight[:, lam] for lam, fit in enumerate(at_best)], 1)
+    bias = torch.stack([fit.bias[:, lam] for lam, fit in enumerate(at_best)], 1)
     return Trained({"weight": weight, "bias": bias}, torch.tensor(tried)[best][None], {})
 
 
@@ -384,17 +392,17 @@ class _Centred:
 
     @property
     def start(self):
-        """Weight and bias of no probe yet."""
+        """No probe yet."""
         cells = (*self.mean.shape[:2], self.examples.outputs)
-        return self.mean.new_zeros(*cells, self.mean.shape[-1]), self.mean.new_zeros(cells)
+        return Fit(self.mean.new_zeros(*cells, self.mean.shape[-1]), self.mean.new_zeros(cells), None)
 
-    def minimise(self, weight, bias, penalty, training):
+    def minimise(self, start, penalty, training):
         """Weight and bias that minimise mean loss + penalty / 2 |weight|^2, from those of another penalty."""
         # weight = inner @ scale makes the curvature about the same in all directions: tens of steps, not hundreds.
         curvature = (self.spread.clamp(min=0) / 4 + penalty).sqrt()[..., None, :]
         scale = self.axes / curvature @ self.axes.mT
-        inner = (weight @ (self.axes * curvature @ self.axes.mT)).requires_grad_()
-        centred_bias = (bias + (weight * self.mean[:, :, None]).sum(-1)).requires_grad_()
+        inner = (start.weight @ (self.axes * curvature @ self.axes.mT)).requires_grad_()
+        centred_bias = (start.bias + (start.weight * self.mean[:, :, None]).sum(-1)).requires_grad_()
         optimiser = torch.optim.LBFGS(
             [inner, centred_bias], max_iter=training.iterations, tolerance_grad=training.tolerance,
             tolerance_change=1e-12, history_size=20, line_search_fn="strong_wolfe",
