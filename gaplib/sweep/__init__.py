@@ -1,6 +1,5 @@
 """What a probe learns of treated features by strength: sweeps over lambda, their scores and verdicts."""
 
-from gaplib.sweep.checks import FUSIONS
 from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.probe import Converged, Training
 from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
@@ -9,7 +8,6 @@ from gaplib.sweep.verdicts import compare, contrasts, sensitivity
 
 __all__ = [
     "CELL",
-    "FUSIONS",
     "LAMS",
     "PUBLISHED",
     "SEEDS",
