@@ -137,7 +137,7 @@ def test_controls_draw_no_band_without_a_std_and_no_panel_without_rows(changes):
 
 def test_verdicts_draw_the_intervals_of_the_table(contrasts):
     fig = forest.verdicts(contrasts)
-    assert [ax.get_title() for ax in shown(fig)] == ["published", "converged"]
+    assert [ax.get_title() for ax in shown(fig)] == ["shift", "shift, converged"]
     assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
     for ax in shown(fig):
         part = contrasts[layout.done(contrasts) == ax.get_title()]
