@@ -150,15 +150,20 @@ def sweep(
     drawn = runs(features, seeds, sets, share)
     checks.check_runs(drawn, pairs.y, share)
     parts = fit(plan, pairs, drawn, f"{features.about.name} x {features.encoder}, {treatment}")
-    cell = {
+    cell = _cell(features, plan, treatment, share)
+    return _gathered(parts, plan, pairs, drawn, cell, features.pairs["group"].to_numpy()[pairs.test])
+
+
+def _cell(features, plan, treatment, share):
+    """What the sweep is of, by the columns of `CELL`."""
+    return {
         "dataset": features.about.name,
         "encoder": features.encoder,
-        "treatment": treatment if fit_on == "train" else f"{treatment}, fitted on all rows",
-        "training": training.name if share == 1 else f"{training.name}, share={share:g}",
-        "fusion": fusion,
-        "hidden": hidden,
+        "treatment": treatment if plan.fit_on == "train" else f"{treatment}, fitted on all rows",
+        "training": plan.training.name if share == 1 else f"{plan.training.name}, share={share:g}",
+        "fusion": plan.head.fusion,
+        "hidden": plan.head.hidden,
     }
-    return _gathered(parts, plan, pairs, drawn, cell, features.pairs["group"].to_numpy()[pairs.test])
 
 
 def _gathered(parts, plan, pairs, drawn, cell, groups):
