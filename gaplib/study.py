@@ -47,14 +47,16 @@ class Key(NamedTuple):
 
 
 # Choices are written out here because torch would have to be imported to look them up; a test compares.
-PROTOCOLS = ("published", "converged", "no-renorm", "rescale", "gap-kept")
+TREATMENTS = (
+    "shift", "shift-only", "rescale", "rescale-each", "gap-kept", "placebo", "centre", "standardise", "whiten"
+)  # fmt: skip
 KEYS = {
     "datasets": Key("names for gaplib.datasets.load, or of embeddings that were read in", _is_name, True),
     "encoders": Key("names for gaplib.encoders.load, or of embeddings that were read in", _is_name, True),
     "lambdas": Key("numbers: where to sweep", _is_number, True),
     "seeds": Key(f"whole numbers from 0 to {2**32 - 1}: of the probes", _is_seed, True),
     "n_pairs": Key("a whole number above 0, of pairs to use of each dataset, or null for all", _is_size, False),
-    "protocols": Key("of gaplib.sweep", PROTOCOLS, True),
+    "treatments": Key("of gaplib.sweep", TREATMENTS, True),
     "unreadable": Key("what to do with images that cannot be read", ("stop", "skip"), False),
     "engine": Key("what encodes: ray is for many GPUs or machines", ("local", "ray"), False),
 }

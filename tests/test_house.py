@@ -135,7 +135,7 @@ def test_every_exercise_of_a_lesson_has_its_solution_in_a_folded_last_section(pa
 
 
 def test_studies_know_the_choices_of_their_values():
-    assert tuple(sweep.PROTOCOLS) == study.KEYS["protocols"].allowed
+    assert tuple(sweep.TREATMENTS) == study.KEYS["treatments"].allowed
     assert tuple(features.ENGINES) == study.KEYS["engine"].allowed
 
 
@@ -153,7 +153,7 @@ def test_studies_are_valid():
         ("encoders: mini-clip", "encoders must be a list"),
         ("lambdas: [0.0, 0.5]", "lambdas must hold 0 and 1"),
         ("lambdas: [0.0, x, 1.0]", "lambdas must be numbers: where to sweep; got 'x'"),
-        ("protocols: [convergd]", "unknown protocols in study 'bad': 'convergd': did you mean 'converged'"),
+        ("treatments: [shft]", "unknown treatments in study 'bad': 'shft': did you mean 'shift'"),
         ("engine: lokal", "unknown engine in study 'bad': 'lokal': did you mean 'local'"),
     ],
 )

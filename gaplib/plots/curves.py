@@ -16,10 +16,10 @@ MEASURES = {
     "paired_cosine": "paired cosine",
     "relative_gap": "relative gap (RMG)",
 }
-PROTOCOLS = {  # how the line of each protocol looks, in the order of the legend
-    "published": {"color": "black", "ls": "-", "lw": 1.8},
-    "converged": {"color": "#0072B2", "ls": "-", "lw": 1.2},
-    "no-renorm": {"color": "#56B4E9", "ls": ":", "lw": 1.6},
+LOOKS = {  # of the line of each treatment and training, in the order of the legend
+    "shift": {"color": "black", "ls": "-", "lw": 1.8},
+    "shift, converged": {"color": "#0072B2", "ls": "-", "lw": 1.2},
+    "shift-only": {"color": "#56B4E9", "ls": ":", "lw": 1.6},
     "rescale": {"color": "#E69F00", "ls": "--", "lw": 1.2},
     "gap-kept": {"color": "#CC79A7", "ls": "-.", "lw": 1.2},
 }
@@ -108,30 +108,31 @@ def _own_range(ax: Axes, middle: float, seen: pd.Series, std: pd.Series) -> None
 
 
 def controls(curves: pd.DataFrame, note: str = "") -> Figure:
-    """What each protocol makes of lambda: the change of its mean test AUC from that at the lambda nearest 0.
+    """What each treatment makes of its strength: the change of its mean test AUC from that at the lambda nearest 0.
 
     The panels of a dataset share one axis, so that their slopes compare. The band is the sample standard deviation over
-    seeds of the published protocol's AUC; there is none where it is missing.
+    seeds of the published shift's AUC; there is none where it is missing.
 
     Parameters
     ----------
     curves : DataFrame
-        From `sweep.curve`, of several protocols: dataset, encoder, protocol, lam, mean, std.
+        From `sweep.curve`, of several treatments or trainings: dataset, encoder, treatment, training, lam, mean, std.
     note : str
         What the caption adds, such as the number of pairs and seeds.
 
     Raises
     ------
     ValueError
-        If a cell has more than one row for a protocol and lambda.
+        If a cell has more than one row for a treatment, training and lambda.
     """
-    layout.check_once(curves, "dataset", "encoder", "protocol", "lam")
-    looks = _looks(curves["protocol"].unique())
+    layout.check_once(curves, "dataset", "encoder", "treatment", "training", "lam")
+    curves = curves.assign(done=layout.done(curves))
+    looks = _looks(curves["done"].unique())
     fig, axes, cells = layout.grid(curves, 1.35, sharex=True, sharey="row")
     for ax, cell in cells:
         ax.axhline(0, color="0.8", lw=0.6, zorder=0)
         for name, look in looks.items():
-            _change(ax, cell[cell["protocol"] == name].sort_values("lam"), name, look)
+            _change(ax, cell[cell["done"] == name].sort_values("lam"), name, look)
         ax.set(xticks=[0, 0.5, 1])
     for ax in axes[:, 0]:
         low, high = ax.get_ylim()
@@ -141,17 +142,17 @@ def controls(curves: pd.DataFrame, note: str = "") -> Figure:
     layout.caption(fig, f"Mean test AUC less that at the lambda nearest 0. {layout.LAMBDA} {note}")
     fig.supylabel("change of test AUC", size=8)
     handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
-    if "published" in looks:
+    if "shift" in looks:
         handles.insert(1, Line2D([], [], color="0.85", lw=5, label="its std over seeds"))
     layout.legend(fig, handles, 6)
     return fig
 
 
-def _looks(protocols):
-    """The look of each protocol: of those of the house in their order, then of the others in theirs."""
-    looks = {name: look for name, look in PROTOCOLS.items() if name in protocols}
+def _looks(names):
+    """The look of each name: of those of the house in their order, then of the others in theirs."""
+    looks = {name: look for name, look in LOOKS.items() if name in names}
     colours = cycle(OTHERS)
-    for name in protocols:
+    for name in names:
         if name not in looks:
             looks[name] = {"color": next(colours), "ls": (0, (5, 1, 1, 1)), "lw": 1.2}
     return looks
@@ -162,7 +163,7 @@ def _change(ax, line, name, look):
         return
     change = line["mean"] - line.loc[line["lam"].abs().idxmin(), "mean"]
     ax.plot(line["lam"], change, label=name, **look)
-    if name == "published" and line["std"].notna().any():
+    if name == "shift" and line["std"].notna().any():
         ax.fill_between(line["lam"], change - line["std"], change + line["std"], color="0.85", lw=0, zorder=0.5)
 
 
@@ -178,8 +179,9 @@ def published(table: pd.DataFrame, note: str = "", ours: pd.DataFrame | None = N
     note : str
         What the caption adds.
     ours : DataFrame, optional
-        Of `sweep.Sweep.table`, published protocol. Cells of the same encoder and dataset (or a variant of it, such as
-        `ham10000-published`) are drawn beside, by the same kind of AUC: of hard predictions where that was published.
+        Of `sweep.Sweep.table`: the shift, under the published training. Cells of the same encoder and dataset (or a
+        variant of it, such as `ham10000-published`) are drawn beside, by the same kind of AUC: of hard predictions
+        where that was published.
     """
     table = table[table["metric"] == "auc"]
     layout.check_once(table, "dataset", "encoder", "lam")

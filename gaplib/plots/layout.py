@@ -126,3 +126,9 @@ def check_once(table: pd.DataFrame, *columns: str) -> None:
     if len(twice):
         where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in columns)
         raise ValueError(f"more than one row for {where}: keep one kind of run (one fusion, say)")
+
+
+def done(table: pd.DataFrame) -> pd.Series:
+    """What was done in each row, as one name: the treatment, and the training where it is not the published one."""
+    trained = table["training"].map(lambda training: "" if training == "published" else f", {training}")
+    return table["treatment"] + trained

@@ -1,18 +1,18 @@
-"""What a probe learns by lambda: sweeps, their scores and verdicts."""
+"""What a probe learns of treated features by strength: sweeps over lambda, their scores and verdicts."""
 
-from gaplib.sweep.checks import FUSIONS
+from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.probe import Converged, Training
 from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
-from gaplib.sweep.sweep import LAMS, PROTOCOLS, PUBLISHED, SEEDS, Sweep, sweep
+from gaplib.sweep.sweep import LAMS, PUBLISHED, SEEDS, TIMES, Sweep, sweep
 from gaplib.sweep.verdicts import contrasts, sensitivity
 
 __all__ = [
     "CELL",
-    "FUSIONS",
     "LAMS",
-    "PROTOCOLS",
     "PUBLISHED",
     "SEEDS",
+    "TIMES",
+    "TREATMENTS",
     "Converged",
     "Sweep",
     "Training",

@@ -12,7 +12,8 @@ from gaplib.features import Features
 from gaplib.modulate import check_lambda, shift
 from gaplib.rows import check
 from gaplib.sweep import checks, closed_form, probe, work
-from gaplib.sweep.scores import auc, metrics
+from gaplib.sweep.runs import runs
+from gaplib.sweep.scores import auc, macro_auc
 from gaplib.sweep.sweep import SEEDS
 
 
@@ -21,7 +22,7 @@ def learn_lambda(
     seeds: Sequence[int] = SEEDS,
     start: float = 0.0,
     lr: float = 1e-2,
-    training: probe.Training | None = None,
+    training: probe.Training = probe.Training(),  # noqa: B008
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train lambda itself together with the linear early-fusion probe, by gradient through the closed form.
 
@@ -36,7 +37,7 @@ def learn_lambda(
         Lambda before the first step.
     lr : float
         AdamW's step for lambda; without weight decay.
-    training : probe.Training, optional
+    training : probe.Training
 
     Returns
     -------
@@ -51,52 +52,59 @@ def learn_lambda(
     """
     seeds = checks.check_seeds(seeds)
     start = check_lambda(start, "start")
-    training = training or probe.Training()
     pairs = checks.labelled(features, seeds)
+    drawn = runs(features, seeds)
     fitted = features.rows("train")
-    gap = measures.gap_vector(pairs.image[fitted], pairs.text[fitted])
-    examples = pairs.examples(lambda image, text: closed_form.Moving(image, text, gap))
+    move = closed_form.shift(pairs.image[fitted], pairs.text[fitted], np.array([start]), 0)
+    image = torch.as_tensor(pairs.image)
+    text = torch.as_tensor(pairs.text)
+    moved = closed_form.Moved(image, text, [move] * len(seeds), np.array([start]))
+    train = torch.as_tensor(np.stack([run.train for run in drawn]))
+    val = torch.as_tensor(np.stack([run.val for run in drawn]))
+    examples = probe.Examples(moved, torch.as_tensor(pairs.y), pairs.task, pairs.outputs, train, val)
     with work.bar(training.epochs, f"{features.about.name} x {features.encoder}, learned lambda") as step:
-        (learned,) = work.side_by_side(lambda _, step: _learn(examples, seeds, start, lr, training, step), [0], step)
+        (learned,) = work.side_by_side(lambda _, step: _learn(examples, seeds, lr, training, step), [0], step)
     path, best = learned
-    test = pairs.rows["test"]
-    moving = closed_form.Moving(pairs.image[test], pairs.text[test], gap)
-    logits = _logits(moving, best.weights).numpy()
-    lams = best.weights["lam"][:, 0].tolist()
-    aucs = [metrics(of_seed[:, 0], pairs.y[test], pairs.task)["auc"] for of_seed in logits]
-    kept = pd.DataFrame({"seed": seeds, "lam": lams, "auc": aucs})
+    test = torch.as_tensor(pairs.test).expand(len(seeds), -1)
+    logits = _logits(moved, best.weights, test)[:, :, 0].numpy()
+    aucs = [float(macro_auc(of_seed, pairs.y[pairs.test], pairs.task)) for of_seed in logits]
+    kept = pd.DataFrame({"seed": seeds, "lam": best.weights["lam"][:, 0].tolist(), "auc": aucs})
     return _named(features, _walked(path, best, seeds, training)), _named(features, kept)
 
 
-def _learn(examples, seeds, start, lr, training, step):
+def _learn(examples, seeds, lr, training, step):
     """Lambdas (seeds, 1) after each epoch, and the best weights, lambda among them."""
-    weights = probe.initial(seeds, 1, len(examples.moved.direction), examples.outputs, probe.Head())
+    moved = examples.moved
+    weights = probe.initial(seeds, 1, moved.halves[0].x.shape[1], examples.outputs, probe.Head())
     groups = [{"params": list(weights.values())}]
-    weights["lam"] = torch.full((len(seeds), 1), start)
+    weights["lam"] = moved.lams.clone()
     groups.append({"params": [weights["lam"]], "lr": lr, "weight_decay": 0.0})
+    for weight in weights.values():
+        weight.requires_grad_()
+    best = probe.Best(weights, training)
     path = []
 
-    def walk():
+    def logits_of(rows):
+        return _logits(moved, weights, rows)
+
+    for epoch in probe.descend(examples, logits_of, groups, seeds, training):
+        best.update(epoch, examples.validation_loss(logits_of, 4 * training.batch), weights)
         path.append(weights["lam"].detach().clone())
         step()
-
-    def logits_of(rows):
-        return _logits(examples.moved, weights, rows)
-
-    return path, probe.fit(examples, logits_of, weights, groups, seeds, training, walk)
+        if best.over:
+            return path, best
 
 
-def _logits(moving, weights, rows=None):
-    projections = moving.project(weights["weight"], weights["lam"], rows)
-    return probe.logits(projections, weights, probe.Head())
+def _logits(moved, weights, rows):
+    return probe.logits(moved.project(weights["weight"], rows, weights["lam"]), weights, probe.Head())
 
 
 def _walked(path, best, seeds, training):
     """The path of every seed until it stopped."""
-    ends = torch.clamp(best.epoch[:, 0] + training.patience, max=len(path) - 1).tolist()
+    ends = torch.clamp(best.epoch[:, 0] + training.patience, max=len(path)).tolist()
     records = []
     for place, (seed, end) in enumerate(zip(seeds, ends, strict=True)):
-        records += [(seed, epoch, float(path[epoch][place])) for epoch in range(end + 1)]
+        records += [(seed, epoch, float(path[epoch][place])) for epoch in range(end)]
     return pd.DataFrame(records, columns=["seed", "epoch", "lam"])
 
 

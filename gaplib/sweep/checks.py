@@ -1,9 +1,10 @@
 """What is refused before any training: grids, heads, splits and labels that cannot work."""
 
+import numbers
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +13,11 @@ from gaplib.datasets.pairs import label_columns
 from gaplib.features import Features
 from gaplib.names import pick
 from gaplib.rows import check_pairs, check_seed, scan
-from gaplib.sweep.probe import Converged, Examples, Head
+from gaplib.sweep.probe import Converged, Head, Training
+from gaplib.sweep.runs import Run, runs
 from gaplib.sweep.scores import truths
 
 FUSIONS = {"early": (0, 128), "late": (64,)}  # and the published sizes of their hidden layers
-HELD_OUT = 0.1  # of the training rows, drawn by each seed, where a dataset has no validation split
 COPIES = 6  # of the weights: gradient, two moments, the best so far, and a moment's work
 
 
@@ -41,16 +42,41 @@ def _each_once(values, name):
     return values
 
 
-def check_head(fusion: str, hidden: int, protocol: str, training) -> Head:
+def check_head(fusion: str, hidden: int, training: Training | Converged) -> Head:
     """The head of a probe, if there is such a one and it can be trained so."""
     usual = " or ".join(map(str, pick(FUSIONS, fusion, "fusion")))
     whole = isinstance(hidden, int) and not isinstance(hidden, bool)
     if not whole or hidden < 0 or (fusion == "late" and hidden == 0):
         raise ValueError(f"hidden must be a number of units, {usual} as published, for {fusion} fusion; got {hidden!r}")
+    if not isinstance(training, (Training, Converged)):
+        raise ValueError(f"training must be a sweep.Training(...) or a sweep.Converged(...), got {training!r}")
     head = Head(fusion, hidden)
     if isinstance(training, Converged) and head != Head():
-        raise ValueError(f"protocol {protocol!r} is a logistic regression: early fusion, hidden=0")
+        raise ValueError("a converged probe is a logistic regression: early fusion, hidden=0")
     return head
+
+
+def check_times(times: Sequence[int] | None, training: Training | Converged) -> list[int]:
+    """Epochs at which to score, ascending; none when it is None."""
+    if times is None:
+        return []
+    if isinstance(training, Converged):
+        raise ValueError("times are epochs, which a converged probe does not have; give a sweep.Training")
+    if not np.iterable(times) or not all(_is_count(time) for time in times):
+        raise ValueError(f"times must be a list of epochs, 1 or more, got {times!r}")
+    return sorted(_each_once(list(times), "time"))
+
+
+def check_sets(sets: int, share: float) -> None:
+    """Refuse a number of training sets, or a share of the train split, that there cannot be."""
+    if not _is_count(sets):
+        raise ValueError(f"sets must be a number of training sets, 1 or more, got {sets!r}")
+    if isinstance(share, bool) or not isinstance(share, numbers.Real) or not 0 < share <= 1:
+        raise ValueError(f"share must be a part of the train split, above 0 and up to 1, got {share!r}")
+
+
+def _is_count(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
 
 
 def check_memory(head: Head, lams, width: int) -> None:
@@ -66,68 +92,66 @@ def check_memory(head: Head, lams, width: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Labelled pairs and their splits, checked.
+class Labelled(NamedTuple):
+    """Labelled pairs, checked.
 
-    `image` and `text` (n, d); `y` as `pairs.targets` gives it, without columns that cannot be learned; `rows` by split:
-    train and val (seeds, rows), the same for every seed but for a validation cut drawn by it, and test (rows).
+    `image` and `text` (n, d); `y` as `pairs.targets` gives it, without columns that cannot be learned; `outputs` of a
+    probe; `test` rows.
     """
 
     image: np.ndarray
     text: np.ndarray
     y: np.ndarray
     task: str
-    rows: dict[str, np.ndarray]
-
-    def examples(self, moved) -> Examples:
-        """What the probes learn from; `moved(image, text)` moves the rows, and no test row is among them."""
-        known = np.union1d(self.rows["train"], self.rows["val"])
-        train, val = (np.searchsorted(known, self.rows[split]) for split in ("train", "val"))
-        return Examples.of(moved(self.image[known], self.text[known]), self.y[known], self.task, train, val)
+    outputs: int
+    test: np.ndarray
 
 
 def labelled(features: Features, seeds: Sequence[int]) -> Labelled:
-    """Labelled pairs of features, with the splits that each seed uses.
+    """Labelled pairs of features whose splits can be learned from and scored.
 
     Raises
     ------
     ValueError
         If a row is not of unit norm, a split is missing, or labels cannot be learned or scored.
     """
-    rows = split_rows(features, seeds)
-    columns = check_labels(features, rows)
+    for split in ("train", "test"):
+        if not len(features.rows(split)):
+            raise ValueError(f"dataset {features.about.name!r}: there is no {split} split")
+    columns = check_labels(features, seeds)
     image, text = check_pairs(*features.paired())
     scan(image, "image")
     scan(text, "text")
     task = features.about.task
     y = features.targets[:, columns] if task == "multilabel" else features.targets
-    return Labelled(image, text, y, task, rows)
+    outputs = 1 if task == "binary" else len(columns)
+    return Labelled(image, text, y, task, outputs, features.rows("test"))
 
 
-def split_rows(features: Features, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-    """Rows of each split: train and val (seeds, rows), test (rows)."""
-    train, val, test = (features.rows(split) for split in ("train", "val", "test"))
-    for split, some in (("train", train), ("test", test)):
-        if not len(some):
-            raise ValueError(f"dataset {features.about.name!r}: there is no {split} split")
-    if len(val):
-        return {"train": np.stack([train] * len(seeds)), "val": np.stack([val] * len(seeds)), "test": test}
-    held_out = max(1, round(HELD_OUT * len(train)))
-    orders = np.stack([np.random.default_rng(seed).permutation(train) for seed in seeds])
-    return {"train": np.sort(orders[:, held_out:]), "val": np.sort(orders[:, :held_out]), "test": test}
+def check_runs(some: Sequence[Run], y: np.ndarray, share: float) -> None:
+    """Refuse training sets from which nothing can be learned."""
+    for run in some:
+        for rows in (run.train, run.val):
+            if not len(rows) or (y[rows] == y[rows[0]]).all():
+                raise ValueError(
+                    f"training set {run.set} or its validation rows hold one class; take a larger share than {share:g}"
+                )
 
 
-def check_labels(features: Features, rows: dict[str, np.ndarray]) -> np.ndarray:
+def check_labels(features: Features, seeds: Sequence[int]) -> np.ndarray:
     """Refuse labels that cannot be learned or scored; returns the places of the labels that can."""
     _check_columns(features)
+    of_seeds = runs(features, seeds if not len(features.rows("val")) else seeds[:1])
+    rows = {"train": [run.train for run in of_seeds]}
+    rows["val"] = [run.val for run in of_seeds]
+    rows["test"] = [features.rows("test")]
     about = features.about
     where = f"dataset {about.name!r}"
     many = about.task == "multilabel"
     still = np.zeros(len(about.labels), bool)
     for split, by_seed in rows.items():
         cut = split == "val" and not len(features.rows("val"))
-        for some in np.atleast_2d(by_seed):
+        for some in by_seed:
             truth = truths(features.targets[some], "multilabel" if many else "multiclass", len(about.labels))
             flat = truth.all(0) | ~truth.any(0)
             if cut and flat.all():

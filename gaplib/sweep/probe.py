@@ -1,17 +1,20 @@
-"""Probes of every lambda and seed, trained at once on paired rows moved in closed form.
+"""Probes of every strength of a treatment, trained at once on paired rows moved in closed form.
 
-Seeds differ only in initial weights, batch order and validation cut, so they stack beside the lambdas.
+Runs, each of a training set and a seed, stack beside the strengths.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gaplib.sweep.closed_form import Move, Moved, Moving
+from gaplib.sweep.closed_form import Move, Moved
+from gaplib.sweep.scores import macro_auc
 
 
 class Training(NamedTuple):
@@ -23,17 +26,43 @@ class Training(NamedTuple):
     epochs: int = 100
     patience: int = 10
 
+    @property
+    def name(self) -> str:
+        """As it stands in tables: "published", or what differs from that.
+
+        Examples
+        --------
+        >>> Training(lr=1e-3, batch=32).name
+        'lr=0.001, batch=32'
+        """
+        return _differences(self, Training()) or "published"
+
 
 class Converged(NamedTuple):
-    """Logistic regression to convergence (L-BFGS), its L2 strength chosen on validation loss, one for each lambda.
+    """Linear probe to convergence (L-BFGS), its L2 strength C chosen by validation AUC, one for each lambda.
 
-    The loss is the mean loss of the rows plus |w|^2 / (2 C n); `strengths` are the C, as in scikit-learn, strongest
-    penalty first. The bias is free.
+    It minimises `loss` of the n training rows, class weights included, plus |w|^2 / (2 C n); the bias is free. With one
+    output that is scikit-learn's C; with several classes it is for sample weights of mean 1; and of k labels, whose
+    losses are averaged, each has scikit-learn's probe of C / k.
+
+    `strengths` are the C to try, ascending. While the best of some lambda stands at an end, ten times as much, or a
+    tenth, is tried too, within `bounds`; a best C at a bound is taken.
     """
 
-    strengths: tuple = (1.0, 10.0, 100.0, 1000.0)
+    strengths: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
+    bounds: tuple[float, float] = (1e-3, 1e6)
     iterations: int = 500
     tolerance: float = 1e-5
+
+    @property
+    def name(self) -> str:
+        """As it stands in tables: "converged", and what differs from the defaults."""
+        return ", ".join(filter(None, ["converged", _differences(self, Converged())]))
+
+
+def _differences(training, usual):
+    fields = zip(training._fields, training, usual, strict=True)
+    return ", ".join(f"{name}={value}" for name, value, other in fields if value != other)
 
 
 class Head(NamedTuple):
@@ -46,38 +75,64 @@ class Head(NamedTuple):
     hidden: int = 0
 
 
+class Trained(NamedTuple):
+    """Weights of all cells by name, (runs, lambdas, ...), and the epoch or the C that was kept, (runs, lambdas).
+
+    `weight` is (runs, lambdas, outputs or hidden, 2 d), then `bias`, and with hidden units `out` and `out_bias`. `path`
+    are the weights after the epochs that were asked for, by epoch.
+    """
+
+    weights: dict[str, torch.Tensor]
+    kept: torch.Tensor
+    path: dict[int, dict[str, torch.Tensor]]
+
+
 @dataclass(frozen=True)
 class Probes:
-    """Trained probes, one per seed and lambda.
+    """Trained probes, one per run and lambda.
 
-    `weights` by name: `weight` (seeds, lambdas, outputs or hidden, 2 d), `bias`, and with hidden units `out` and
-    `out_bias`. `epochs` (seeds, lambdas): the epoch whose weights were kept. A binary task has one output.
+    `weights` as in `Trained`, with what is linear in a treatment folded in; `kept` (runs, lambdas): the epoch, or the C
+    of converged probes, that was chosen; `moves`, one a run. A binary task has one output.
     """
 
     weights: dict[str, np.ndarray]
-    epochs: np.ndarray
-    move: Move
+    kept: np.ndarray
+    moves: list[Move]
+    lams: tuple[float, ...]
     head: Head
 
-    def scores(self, image: np.ndarray, text: np.ndarray, chunk: int = 4096) -> np.ndarray:
-        """Logits of paired rows, float32 of shape (seeds, lambdas, n, outputs)."""
-        weights = {name: torch.from_numpy(weight) for name, weight in self.weights.items()}
-        parts = []
-        for start in range(0, len(image), chunk):
-            some = slice(start, start + chunk)
-            moved = Moved(image[some], text[some], self.move, dtype=weights["weight"].dtype)
-            parts.append(logits(moved.project(weights["weight"]), weights, self.head))
-        return torch.cat(parts, 1).movedim(2, 1).float().numpy()
+    @classmethod
+    def of(cls, trained: Trained, moved: Moved, moves: list[Move], head: Head) -> "Probes":
+        """What was trained on moved rows."""
+        weights = trained.weights | {"weight": moved.folded(trained.weights["weight"])}
+        arrays = {name: weight.numpy(force=True) for name, weight in weights.items()}
+        unfolded = [move._replace(linear=None) for move in moves]
+        return cls(arrays, trained.kept.numpy(force=True), unfolded, tuple(moved.lams[0].tolist()), head)
 
     @classmethod
-    def stacked(cls, parts: list["Probes"]) -> "Probes":
-        """Probes of some seeds after those of others."""
+    def stacked(cls, parts: "Sequence[Probes]") -> "Probes":
+        """Probes of some runs after those of others."""
         weights = {name: np.concatenate([part.weights[name] for part in parts]) for name in parts[0].weights}
-        return cls(weights, np.concatenate([part.epochs for part in parts]), parts[0].move, parts[0].head)
+        kept = np.concatenate([part.kept for part in parts])
+        return cls(weights, kept, sum([part.moves for part in parts], []), parts[0].lams, parts[0].head)
+
+    def scores(self, image: np.ndarray, text: np.ndarray) -> np.ndarray:
+        """Logits of paired rows, float32 of shape (runs, lambdas, n, outputs)."""
+        weights = {name: torch.from_numpy(weight) for name, weight in self.weights.items()}
+        image, text = (torch.from_numpy(x).to(weights["weight"]) for x in (image, text))
+        moved = Moved(image, text, self.moves, np.array(self.lams))
+        return score(moved, weights, self.head, torch.arange(len(image)).expand(len(self.moves), -1))
+
+
+def score(moved: Moved, weights: dict, head: Head, rows: torch.Tensor, chunk: int = 4096) -> np.ndarray:
+    """Logits of each run's pairs `rows` (runs, k), float32 of shape (runs, lambdas, k, outputs)."""
+    with torch.no_grad():
+        parts = [logits(moved.project(weights["weight"], some), weights, head) for some in rows.split(chunk, 1)]
+    return torch.cat(parts, 1).movedim(2, 1).float().numpy(force=True)
 
 
 def logits(projections, weights, head):
-    """Logits (seeds, batch, lambdas, outputs) from what `Moved.project` makes of the first layer's weights."""
+    """Logits (runs, batch, lambdas, outputs) from what `Moved.project` makes of the first layer's weights."""
     text, image = projections
     first = text + image if head.fusion == "early" else torch.cat([text, image], -1)
     first = first + weights["bias"][:, None]
@@ -88,7 +143,7 @@ def logits(projections, weights, head):
 
 
 def balanced(y: np.ndarray, task: str, classes: int = 0) -> torch.Tensor:
-    """Class weights of the published protocol, as `loss` takes them, for one seed's training labels.
+    """Class weights of the published protocol, as `loss` takes them, for one run's training labels.
 
     Multiclass: n / (classes * count). Binary: the positive weight, negatives / positives. Multilabel:
     n / (classes * positives) for each label.
@@ -107,10 +162,10 @@ def balanced(y: np.ndarray, task: str, classes: int = 0) -> torch.Tensor:
 
 
 def loss(logits: torch.Tensor, y: torch.Tensor, weights: torch.Tensor, task: str) -> torch.Tensor:
-    """Mean loss of each cell, (seeds, lambdas).
+    """Mean loss of each cell, (runs, lambdas).
 
-    Of logits (seeds, batch, lambdas, outputs), labels (seeds, batch), or (seeds, batch, outputs) when the task is
-    multilabel, and one row of class weights a seed, from `balanced`.
+    Of logits (runs, batch, lambdas, outputs), labels (runs, batch), or (runs, batch, outputs) when the task is
+    multilabel, and one row of class weights a run, from `balanced`.
     """
     if task == "multiclass":
         weight = weights.gather(1, y)
@@ -126,86 +181,88 @@ def loss(logits: torch.Tensor, y: torch.Tensor, weights: torch.Tensor, task: str
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled pairs under every lambda, and which of them each seed trains on and stops by.
+    """Labelled pairs under every strength, and which of them each run trains on and stops by.
 
-    `y` (n,) or (n, k) as `loss` takes it; `balance` (seeds, ...) from `balanced`; `train` and `val` (seeds, rows).
+    `y` (n,) or (n, k) as `loss` takes it; `train` and `val` (runs, rows).
     """
 
-    moved: Moved | Moving
+    moved: Moved
     y: torch.Tensor
     task: str
     outputs: int
-    balance: torch.Tensor
     train: torch.Tensor
     val: torch.Tensor
 
-    @classmethod
-    def of(cls, moved, y: np.ndarray, task: str, train: np.ndarray, val: np.ndarray) -> "Examples":
-        """From labels as `pairs.targets` gives them and rows (seeds, n)."""
-        outputs = {"binary": 1, "multiclass": int(np.max(y)) + 1, "multilabel": y.shape[-1]}[task]
-        balance = torch.stack([balanced(y[rows], task, outputs) for rows in train]).to(moved.direction)
-        y, train, val = (torch.as_tensor(array, device=balance.device) for array in (y, train, val))
-        return cls(moved, y, task, outputs, balance, train, val)
-
-    def some(self, seeds: slice) -> "Examples":
-        """Those of some of the seeds."""
-        return replace(self, balance=self.balance[seeds], train=self.train[seeds], val=self.val[seeds])
+    @cached_property
+    def balance(self) -> torch.Tensor:
+        """Class weights of each run's training rows."""
+        y = self.y.numpy(force=True)
+        weights = [balanced(y[rows], self.task, self.outputs) for rows in self.train.numpy(force=True)]
+        return torch.stack(weights).to(self.moved.lams)
 
     def loss(self, logits, rows):
-        """Mean loss of each cell on the pairs `rows` (seeds, batch)."""
+        """Mean loss of each cell on the pairs `rows` (runs, batch)."""
         return loss(logits, self.y[rows], self.balance, self.task)
 
     def batches(self, orders, size):
-        """Training rows of one epoch, (seeds, size) at a time, shuffled by a generator for each seed."""
+        """Training rows of one epoch, (runs, size) at a time, shuffled by a generator for each run."""
         shuffled = [torch.randperm(self.train.shape[1], generator=order) for order in orders]
         return self.train.gather(1, torch.stack(shuffled).to(self.train.device)).split(size, dim=1)
 
     def validation_loss(self, logits_of, size):
         """Mean loss of each cell on the validation rows, of which `size` are gone through at a time."""
-        parts = [logits_of(rows) for rows in self.val.split(size, dim=1)]
-        return self.loss(torch.cat(parts, 1), self.val)
+        with torch.no_grad():
+            parts = [logits_of(rows) for rows in self.val.split(size, dim=1)]
+            return self.loss(torch.cat(parts, 1), self.val)
 
 
-def train(examples: Examples, seeds, head: Head, training: Training, step: Callable = lambda: None) -> Probes:
-    """Train one probe per (seed, lambda) cell, all of them together.
+def train(
+    examples: Examples,
+    seeds: Sequence[int],
+    head: Head,
+    training: Training,
+    times: Sequence[int] = (),
+    step: Callable = lambda: None,
+) -> Trained:
+    """Train one probe per (run, lambda) cell, all of them together.
 
     Each cell is exactly what a loop over single probes gives: its own seed draws `torch.nn.Linear`'s initial weights
     and, every epoch, a permutation of the training rows; AdamW; the weights of the best validation loss are kept, and
-    a cell stops after `patience` epochs without a better one. `step` is called after every epoch.
+    a cell stops after `patience` epochs without a better one. For the path, all go on to the last of `times`. `step`
+    is called after every epoch.
     """
     moved = examples.moved
-    weights = initial(seeds, moved.move.steps.shape[1], len(moved.direction), examples.outputs, head)
-    weights = {name: weight.to(moved.direction.device) for name, weight in weights.items()}
+    drawn = initial(seeds, moved.lams.shape[1], moved.halves[0].x.shape[1], examples.outputs, head)
+    weights = {name: weight.to(moved.lams).requires_grad_() for name, weight in drawn.items()}
+    best = Best(weights, training)
+    path = {}
 
     def logits_of(rows):
         return logits(moved.project(weights["weight"], rows), weights, head)
 
-    best = fit(examples, logits_of, weights, [{"params": list(weights.values())}], seeds, training, step)
-    return best.probes(moved.move, head)
+    for epoch in descend(examples, logits_of, [{"params": list(weights.values())}], seeds, training):
+        if not best.over:
+            best.update(epoch, examples.validation_loss(logits_of, 4 * training.batch), weights)
+        if epoch in times:
+            path[epoch] = {name: weight.detach().clone() for name, weight in weights.items()}
+        step()
+        if best.over and epoch >= max(times, default=0):
+            return Trained(best.weights, best.epoch, path)
 
 
-def fit(examples, logits_of, weights, groups, seeds, training, step):
-    """Minimise the loss of all cells with AdamW and early stopping; returns their `Best`.
+def descend(examples, logits_of, groups, seeds, training) -> Iterator[int]:
+    """Minimise the loss of all cells with AdamW, epoch by epoch: yields 1, 2, ... when so many are done.
 
-    `weights` (seeds, lambdas, ...), by name, change in place, and `logits_of(rows)` are the logits by what they are;
-    `groups` are the weights again, as an optimiser takes them.
+    `groups` are the weights as an optimiser takes them, changed in place; `logits_of(rows)` what they make of rows.
     """
-    for weight in weights.values():
-        weight.requires_grad_()
     optimiser = torch.optim.AdamW(groups, training.lr, weight_decay=training.weight_decay, fused=True)
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    best = Best(weights, training.patience)
-    for epoch in range(training.epochs):
+    for epoch in count(1):
         for rows in examples.batches(orders, training.batch):
             optimiser.zero_grad()
             examples.loss(logits_of(rows), rows).sum().backward()
             optimiser.step()
-        with torch.no_grad():
-            best.update(epoch, examples.validation_loss(logits_of, 4 * training.batch), weights)
-        step()
-        if best.stopped.all():
-            break
-    return best
+        yield epoch
 
 
 def initial(seeds, lams, d, outputs, head):
@@ -238,14 +295,15 @@ def _linear(generator, width, outputs):
 class Best:
     """The best weights of every cell so far, the epoch that they are of, and which cells have stopped."""
 
-    def __init__(self, weights, patience):
+    def __init__(self, weights, training):
         self.weights = {name: weight.detach().clone() for name, weight in weights.items()}
-        self.patience = patience
+        self.training = training
         some = next(iter(self.weights.values()))
         cells = some.shape[:2]
         self.value = torch.full(cells, torch.inf, device=some.device)
         self.epoch = torch.zeros(cells, dtype=torch.long, device=some.device)
         self.stopped = torch.zeros(cells, dtype=torch.bool, device=some.device)
+        self.over = False
 
     def update(self, epoch, value, weights):
         """Keep what improved, in cells that have not stopped."""
@@ -254,32 +312,64 @@ class Best:
         self.epoch = torch.where(better, epoch, self.epoch)
         for name, weight in weights.items():
             self.weights[name][better] = weight.detach()[better]
-        self.stopped |= epoch - self.epoch >= self.patience
-
-    def probes(self, move, head):
-        weights = {name: weight.cpu().numpy() for name, weight in self.weights.items()}
-        return Probes(weights, self.epoch.cpu().numpy(), move, head)
+        self.stopped |= epoch - self.epoch >= self.training.patience
+        self.over = epoch >= self.training.epochs or bool(self.stopped.all())
 
 
-def converge(examples: Examples, training: Converged, step: Callable = lambda: None) -> Probes:
+class Fit(NamedTuple):
+    """What one strength gives: weight (1, lambdas, outputs, 2 d), bias, and the validation AUC of each lambda."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    auc: np.ndarray
+
+
+def converge(examples: Examples, training: Converged, step: Callable = lambda: None) -> Trained:
     """Fit one regularised logistic regression per lambda to convergence, all of them together.
 
-    The examples are in double precision and of one seed; `step` is called after every strength. The probes' `epochs`
-    are the chosen strength's place in `training.strengths`.
+    The examples are in double precision and of one run; `step` is called after every strength.
     """
     centred = _Centred(examples)
-    lams, width = centred.mean.shape
-    weight = torch.zeros(1, lams, examples.outputs, width).to(centred.mean)
-    bias = torch.zeros(1, lams, examples.outputs).to(centred.mean)
-    best = Best({"weight": weight, "bias": bias}, patience=1)  # a weaker penalty that is worse for all ends the search
-    for place, strength in enumerate(training.strengths):
-        weight, bias = centred.minimise(weight, bias, 1 / (strength * examples.train.shape[1]), training)
-        value = examples.loss(centred.logits(weight, bias, examples.val), examples.val)
-        best.update(place, value, {"weight": weight, "bias": centred.free_bias(weight, bias)})
+    truth = examples.y[examples.val[0]].numpy(force=True)
+    fits = {}
+    waiting = list(training.strengths)
+    while waiting:
+        strength = waiting.pop(0)
+        near = min(fits, key=lambda other: abs(np.log(other / strength)), default=None)
+        start = fits[near] if fits else centred.start
+        weight, bias = centred.minimise(start, 1 / (strength * examples.train.shape[1]), training)
+        scores = score(examples.moved, {"weight": weight, "bias": bias}, Head(), examples.val)
+        fits[strength] = Fit(weight, bias, macro_auc(scores[0], truth, examples.task))
+        waiting = waiting or _further(fits, training.bounds)
         step()
-        if best.stopped.all():
-            break
-    return best.probes(examples.moved.move, Head())
+    return _chosen(fits)
+
+
+def _further(fits, bounds):
+    """The strength to try next, beyond the end at which some lambda's best stands, within the bounds."""
+    tried = sorted(fits)
+    best = _best(fits)
+    smallest, largest = bounds
+    if best.max() == len(tried) - 1 and tried[-1] * 10 <= largest:
+        return [tried[-1] * 10]
+    if best.min() == 0 and tried[0] / 10 >= smallest:
+        return [tried[0] / 10]
+    return []
+
+
+def _best(fits):
+    """Place among the ascending strengths of each lambda's best AUC; the strongest penalty of equals."""
+    return np.argmax([fits[strength].auc for strength in sorted(fits)], axis=0)
+
+
+def _chosen(fits):
+    """What was trained, at each lambda with its best strength."""
+    tried = sorted(fits)
+    best = _best(fits)
+    at_best = [fits[tried[place]] for place in best]
+    weight = torch.stack([fit.weight[:, lam] for lam, fit in enumerate(at_best)], 1)
+    bias = torch.stack([fit.bias[:, lam] for lam, fit in enumerate(at_best)], 1)
+    return Trained({"weight": weight, "bias": bias}, torch.tensor(tried)[best][None], {})
 
 
 class _Centred:
@@ -292,36 +382,49 @@ class _Centred:
     def __init__(self, examples):
         self.examples = examples
         rows = examples.train[0]
-        self.mean = examples.moved.mean(rows)
-        both = torch.cat([half.rows[rows] for half in examples.moved.halves], 1)
-        self.spread, self.axes = torch.linalg.eigh(both.mT.cov(correction=0))
+        self.mean = examples.moved.mean(examples.train)
+        both = torch.cat([half.x[rows] for half in examples.moved.halves], 1)
+        covariance = both.mT.cov(correction=0)[None, None]
+        if examples.moved.halves[0].linear is not None:
+            covariance = covariance.expand(1, self.mean.shape[1], -1, -1)
+            covariance = examples.moved.folded(examples.moved.folded(covariance).mT)
+        self.spread, self.axes = torch.linalg.eigh(covariance)
 
-    def free_bias(self, weight, bias):
-        """The bias that goes with rows as they are."""
-        return bias - (weight * self.mean[:, None]).sum(-1)
+    @property
+    def start(self):
+        """No probe yet."""
+        cells = (*self.mean.shape[:2], self.examples.outputs)
+        return Fit(self.mean.new_zeros(*cells, self.mean.shape[-1]), self.mean.new_zeros(cells), None)
 
-    def logits(self, weight, bias, rows):
-        text, image = self.examples.moved.project(weight, rows)
-        return text + image + self.free_bias(weight, bias)[:, None]
-
-    def minimise(self, weight, bias, penalty, training):
+    def minimise(self, start, penalty, training):
         """Weight and bias that minimise mean loss + penalty / 2 |weight|^2, from those of another penalty."""
         # weight = inner @ scale makes the curvature about the same in all directions: tens of steps, not hundreds.
-        scale = self.axes / (self.spread.clamp(min=0) / 4 + penalty).sqrt() @ self.axes.mT
-        inner = torch.linalg.solve(scale, weight, left=False).requires_grad_()
-        bias = bias.clone().requires_grad_()
+        curvature = (self.spread.clamp(min=0) / 4 + penalty).sqrt()[..., None, :]
+        scale = self.axes / curvature @ self.axes.mT
+        inner = (start.weight @ (self.axes * curvature @ self.axes.mT)).requires_grad_()
+        centred_bias = (start.bias + (start.weight * self.mean[:, :, None]).sum(-1)).requires_grad_()
         optimiser = torch.optim.LBFGS(
-            [inner, bias], max_iter=training.iterations, tolerance_grad=training.tolerance, tolerance_change=1e-12,
-            history_size=20, line_search_fn="strong_wolfe",
+            [inner, centred_bias], max_iter=training.iterations, tolerance_grad=training.tolerance,
+            tolerance_change=1e-12, history_size=20, line_search_fn="strong_wolfe",
         )  # fmt: skip
+
+        def free():
+            weight = inner @ scale
+            return weight, centred_bias - (weight * self.mean[:, :, None]).sum(-1)
 
         def closure():
             optimiser.zero_grad()
-            weight = inner @ scale
-            logits = self.logits(weight, bias, self.examples.train)
-            total = self.examples.loss(logits, self.examples.train).sum() + penalty / 2 * weight.square().sum()
+            weight, bias = free()
+            total = self.loss(weight, bias) + penalty / 2 * weight.square().sum()
             total.backward()
             return total
 
         optimiser.step(closure)
-        return (inner @ scale).detach(), bias.detach()
+        weight, bias = free()
+        return weight.detach(), bias.detach()
+
+    def loss(self, weight, bias):
+        """Sum of all lambdas' losses on the training rows."""
+        rows = self.examples.train
+        projections = self.examples.moved.project(weight, rows)
+        return self.examples.loss(logits(projections, {"weight": weight, "bias": bias}, Head()), rows).sum()

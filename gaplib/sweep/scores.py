@@ -6,12 +6,17 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 from sklearn.metrics import accuracy_score, f1_score
 
-CELL = ["dataset", "encoder", "protocol", "fusion", "hidden"]
+CELL = ["dataset", "encoder", "treatment", "training", "fusion", "hidden"]
 
 
 def truths(y: np.ndarray, task: str, outputs: int) -> np.ndarray:
     """Labels as a bool matrix (n, outputs), one column an output; `y` as `pairs.targets` gives it."""
     return y[:, None] == np.arange(outputs) if task == "multiclass" else y.reshape(len(y), outputs) > 0
+
+
+def ranked(logits: np.ndarray, task: str) -> np.ndarray:
+    """What an AUC ranks: logits, or logarithms of probabilities where there are several classes."""
+    return log_softmax(logits, axis=-1) if task == "multiclass" else logits
 
 
 def metrics(logits: np.ndarray, y: np.ndarray, task: str) -> dict[str, float]:
@@ -37,17 +42,15 @@ def metrics(logits: np.ndarray, y: np.ndarray, task: str) -> dict[str, float]:
     """
     truth = truths(y, task, logits.shape[1])
     if task == "multiclass":
-        scores = log_softmax(logits.astype(float), axis=1)
         hard = logits.argmax(1)
         chosen = truths(hard, task, logits.shape[1])
     else:
-        scores = logits
         chosen = logits > 0
         hard = chosen[:, 0].astype(int) if task == "binary" else chosen.astype(int)
     return {
         "acc": float(accuracy_score(y, hard)),
         "macro_f1": float(f1_score(y, hard, average="macro", zero_division=0)),
-        "auc": float(np.nanmean(auc(scores, truth))),
+        "auc": float(macro_auc(logits, y, task)),
         "auc_hard": float(np.nanmean(auc(chosen, truth))),
     }
 
@@ -76,16 +79,35 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return (ranks - positives * (positives + 1) / 2) / (positives * (len(truth) - positives))
 
 
+def macro_auc(logits: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
+    """Mean AUC over outputs of logits (..., n, outputs), of labels as `metrics` takes them: (...).
+
+    Outputs that hold one class only are left out.
+
+    Examples
+    --------
+    >>> logits = np.array([[[-1.0], [2.0], [1.0]], [[3.0], [2.0], [1.0]]])
+    >>> macro_auc(logits, np.array([0, 1, 1]), "binary")
+    array([1., 0.])
+    """
+    truth = truths(y, task, logits.shape[-1])
+    columns = np.moveaxis(ranked(logits.astype(float), task), -2, 0)
+    repeats = columns[0].size // truth.shape[1]
+    each = auc(columns.reshape(len(truth), -1), np.tile(truth, repeats))
+    return np.nanmean(each.reshape(columns.shape[1:]), axis=-1)
+
+
 def curve(table: pd.DataFrame, metric: str = "auc", split: str = "test") -> pd.DataFrame:
-    """Mean and sample standard deviation over seeds, by cell and lambda.
+    """Mean and sample standard deviation over runs, by cell and lambda, and by epoch where there is such a column.
 
     Returns
     -------
     DataFrame
-        dataset, encoder, protocol, fusion, hidden, lam, mean, std.
+        dataset, encoder, treatment, training, fusion, hidden, lam, (epoch,) mean, std.
     """
     rows = table[(table["metric"] == metric) & (table["split"] == split)]
-    return rows.groupby([*CELL, "lam"], sort=False)["value"].agg(["mean", "std"]).reset_index()
+    by = [*CELL, "lam", *table.columns.intersection(["epoch"])]
+    return rows.groupby(by, sort=False)["value"].agg(["mean", "std"]).reset_index()
 
 
 def choose(table: pd.DataFrame, metric: str = "auc") -> pd.DataFrame:
@@ -96,7 +118,7 @@ def choose(table: pd.DataFrame, metric: str = "auc") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        dataset, encoder, protocol, fusion, hidden, lam, mean, std.
+        dataset, encoder, treatment, training, fusion, hidden, lam, mean, std.
     """
     val = curve(table, metric, "val").sort_values("lam", kind="stable")
     best = val.loc[val.groupby(CELL, sort=False)["mean"].idxmax(), [*CELL, "lam"]]

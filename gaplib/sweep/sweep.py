@@ -1,46 +1,42 @@
-"""Sweeps over lambda: train the probes, score them, and keep everything in one tidy table."""
+"""Sweeps over the strengths of a treatment: train the probes, score them, and keep everything in one tidy table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy.special import log_softmax
 
 from gaplib.encoders import pick_device
 from gaplib.features import Features
 from gaplib.names import pick
-from gaplib.sweep import checks, closed_form, probe, work
-from gaplib.sweep.scores import CELL, choose, curve, metrics, truths
+from gaplib.sweep import checks, probe
+from gaplib.sweep.closed_form import TREATMENTS
+from gaplib.sweep.fit import Plan, fit
+from gaplib.sweep.runs import runs
+from gaplib.sweep.scores import CELL, choose, curve, metrics, ranked, truths
 
 LAMS = tuple(np.round(np.linspace(0, 1, 11), 1).tolist())
 SEEDS = (42, 43, 44, 45, 46)
-
-# What is done to the rows, and how the probe is trained on them.
-PROTOCOLS = {
-    "published": (closed_form.lambda_shift, probe.Training()),
-    "converged": (closed_form.lambda_shift, probe.Converged()),
-    "no-renorm": (closed_form.no_renorm, probe.Converged(strengths=(100.0,))),  # flat whatever the strength
-    "rescale": (closed_form.rescale, probe.Training()),
-    "gap-kept": (closed_form.gap_kept, probe.Training()),
-}
+TIMES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 # The published pipeline with its quirks: `sweep(features, **PUBLISHED)`. The gap is fitted on all rows, test rows
 # included; each seed cuts its own 10 % for validation where there is no such split; with several classes, the published
 # "AUC" is this table's `auc_hard`, that of hard predictions.
-PUBLISHED = {"protocol": "published", "fusion": "early", "hidden": 0, "fit_on": "all"}
+PUBLISHED = {"treatment": "shift", "fusion": "early", "hidden": 0, "fit_on": "all"}
 
 
 @dataclass(frozen=True, repr=False)
 class Sweep:
-    """Results of a sweep.
+    """Results of a sweep; a run is a training set with a seed.
 
-    `table` is tidy: dataset, encoder, protocol, fusion, hidden, lam, seed, split, metric, value. `scores`, float32
-    (seeds, lambdas, test rows, outputs), are what its AUCs rank: logits, or logarithms of probabilities where there are
-    several classes. `truth`, bool (test rows, outputs), are the labels; what the macro mean leaves out is in neither.
-    `groups` (test rows) name the patient, lesion or image that a row belongs to; by default each has its own.
+    `table` is tidy: dataset, encoder, treatment, training, fusion, hidden, lam, set, seed, split, metric, value; `path`
+    is such a table of the AUC along training, with epoch, or None. `scores`, float32 (runs, lambdas, test rows,
+    outputs), are what its AUCs rank: logits, or logarithms of probabilities where there are several classes. `truth`,
+    bool (test rows, outputs), are the labels; what the macro mean leaves out is in neither. `groups` (test rows) name
+    the patient, lesion or image that a row belongs to; by default each has its own. `sets` and `seeds` (runs,) say what
+    a run is.
     """
 
     table: pd.DataFrame
@@ -49,6 +45,9 @@ class Sweep:
     probes: probe.Probes
     lams: tuple = ()
     groups: np.ndarray | None = None
+    sets: np.ndarray | None = None
+    seeds: np.ndarray | None = None
+    path: pd.DataFrame | None = None
 
     @property
     def best(self) -> float:
@@ -58,9 +57,8 @@ class Sweep:
     def __repr__(self):
         at = choose(self.table).iloc[0]
         return (
-            f"Sweep({at['dataset']} x {at['encoder']}, {at['protocol']}, {len(self.lams)} lambdas, "
-            f"{self.table['seed'].nunique()} seeds: test AUC {at['mean']:.3f} at lambda {at['lam']:g}, "
-            "chosen on validation data)"
+            f"Sweep({at['dataset']} x {at['encoder']}, {at['treatment']}, {at['training']}, {len(self.lams)} lambdas, "
+            f"{len(self.scores)} runs: test AUC {at['mean']:.3f} at lambda {at['lam']:g}, chosen on validation data)"
         )
 
     def _repr_html_(self):
@@ -72,38 +70,50 @@ def sweep(
     features: Features,
     lams: Sequence[float] = LAMS,
     seeds: Sequence[int] = SEEDS,
-    protocol: str = "published",
+    treatment: str = "shift",
+    training: probe.Training | probe.Converged = probe.Training(),  # noqa: B008
     fusion: str = "early",
     hidden: int = 0,
     fit_on: str = "train",
     device: str = "auto",
-    training: probe.Training | probe.Converged | None = None,
+    times: Sequence[int] | None = None,
+    sets: int = 1,
+    share: float = 1.0,
 ) -> Sweep:
-    """Train and score probes on features moved by every lambda, for every seed.
+    """Train and score probes on features under every strength of a treatment, for every training set and seed.
 
     Parameters
     ----------
     features : features.Features
     lams : sequence of float
-        Lambdas in the sense of `modulate.shift`, anywhere on the real line; at least two.
+        Strengths, at least two: 0 is as encoded, 1 the whole treatment. Anywhere on the real line; for "standardise"
+        and "whiten" from 0 to 1.
     seeds : sequence of int
-        Each seed gives the initial weights, the batch order and, where there is no validation split, its cut.
-    protocol : str
-        "published": AdamW with early stopping (arXiv 2603.17246). "converged": L2-regularised logistic regression to
-        convergence, its strength chosen on validation data. And three controls. "no-renorm": converged, on rows shifted
-        but not renormalised; flat, by algebra. "rescale": published training, no shift, rows scaled by the mean factor
-        that the shift would have given. "gap-kept": published training, both clouds moved by the same vector, so that
-        their position changes and the gap does not. Converged probes do not depend on a seed; the first is used.
+        Each gives the initial weights, the batch order, the direction of a placebo and, where there is no validation
+        split, its cut. Converged probes depend on no seed; but for the placebo, the first is used.
+    treatment : str
+        One of `TREATMENTS`, whose functions say the equations: "shift" (`modulate.shift`), "shift-only" (without
+        renormalising), "rescale" and "rescale-each" (its lengths alone), "gap-kept" (both clouds moved together),
+        "placebo" (random directions), "centre", "standardise", "whiten".
+    training : Training or Converged
+        AdamW with early stopping, by default as published (arXiv 2603.17246); or L2-regularised logistic regression to
+        convergence, its strength chosen on validation data.
     fusion : str
         "early": one layer on the concatenation; "late": one branch a modality, then concatenated.
     hidden : int
         Hidden units: 0 (a linear probe) or 128 for early fusion, 64 a branch for late fusion in the published work.
     fit_on : str
-        "train": the gap is fitted on training rows. "all": on all rows, test rows included, to reproduce the paper.
+        "train": the treatment is fitted on the run's training set. "all": on all rows, test rows included, to reproduce
+        the paper.
     device : str
         "auto" takes a GPU where there is one.
-    training : probe.Training or probe.Converged, optional
-        Instead of the protocol's own, and of its kind.
+    times : sequence of int, optional
+        Epochs after which to score validation and test rows, in one training that does not stop before the last:
+        `Sweep.path`. What is kept, and all else, is as without.
+    sets : int
+        Training sets: the train split, then so many less one drawn from it, whole groups with replacement.
+    share : float
+        Of the train split's groups, how many each training set has.
 
     Returns
     -------
@@ -113,88 +123,91 @@ def sweep(
     ------
     ValueError
         Before any training: if there are fewer than two lambdas, one is not a finite number or too large, a name is
-        unknown, a lambda or seed is repeated, a seed is no whole number, hidden units and head do not go together or
-        do not fit in memory, a label is none of the dataset's, a split is missing, or a class is missing from a split.
-        A multilabel column that never varies in some split is left out, with a warning that names it.
+        unknown, a lambda, seed or time is repeated, a seed is no whole number, training, hidden units and head do not
+        go together or do not fit in memory, a label is none of the dataset's, a split is missing, a class is missing
+        from a split, or a training set holds one class. A multilabel column that never varies in some split is left
+        out, with a warning that names it.
 
     References
     ----------
     arXiv 2603.17246.
     """
-    fit, usual = pick(PROTOCOLS, protocol, "protocol")
-    training = _training(training, usual, protocol)
-    head = checks.check_head(fusion, hidden, protocol, training)
-    pick(["train", "all"], fit_on, "rows to fit the gap on:")
-    lams = checks.check_lambdas(lams)
-    seeds = checks.check_seeds(seeds)[: 1 if isinstance(training, probe.Converged) else None]
+    seeds = checks.check_seeds(seeds)
+    plan = Plan(
+        treatment=pick(TREATMENTS, treatment, "treatment"),
+        fit_on=pick(["train", "all"], fit_on, "rows to fit the treatment on:"),
+        lams=np.array(checks.check_lambdas(lams)),
+        head=checks.check_head(fusion, hidden, training),
+        training=training,
+        times=checks.check_times(times, training),
+        device=pick_device(device),
+    )
+    checks.check_sets(sets, share)
+    if plan.converged and treatment != "placebo":
+        seeds = seeds[:1]
     pairs = checks.labelled(features, seeds)
-    checks.check_memory(head, lams, pairs.image.shape[1])
-    fitted = slice(None) if fit_on == "all" else features.rows("train")
-    move = fit(pairs.image[fitted], pairs.text[fitted], np.array(lams))
-    describe = f"{features.about.name} x {features.encoder}, {protocol}"
-    probes = _train(pairs, move, seeds, head, training, pick_device(device), describe)
-    named = protocol if fit_on == "train" else f"{protocol}, gap of all rows"
-    cell = (features.about.name, features.encoder, named, fusion, hidden)
-    groups = features.pairs["group"].to_numpy()
-    return _scored(probes, pairs, groups, lams, seeds, cell)
+    checks.check_memory(plan.head, plan.lams, pairs.image.shape[1])
+    drawn = runs(features, seeds, sets, share)
+    checks.check_runs(drawn, pairs.y, share)
+    parts = fit(plan, pairs, drawn, f"{features.about.name} x {features.encoder}, {treatment}")
+    cell = _cell(features, plan, treatment, share)
+    return _gathered(parts, plan, pairs, drawn, cell, features.pairs["group"].to_numpy()[pairs.test])
 
 
-def _training(training, usual, protocol):
-    if training is None:
-        return usual
-    if type(training) is not type(usual):
-        raise ValueError(f"protocol {protocol!r} takes a probe.{type(usual).__name__}, got {training!r}")
-    return training
+def _cell(features, plan, treatment, share):
+    """What the sweep is of, by the columns of `CELL`."""
+    return {
+        "dataset": features.about.name,
+        "encoder": features.encoder,
+        "treatment": treatment if plan.fit_on == "train" else f"{treatment}, fitted on all rows",
+        "training": plan.training.name if share == 1 else f"{plan.training.name}, share={share:g}",
+        "fusion": plan.head.fusion,
+        "hidden": plan.head.hidden,
+    }
 
 
-def _train(pairs, move, seeds, head, training, device, describe):
-    """Probes of all seeds: side by side on a CPU, all at once on a GPU."""
-    converged = isinstance(training, probe.Converged)
-    dtype = torch.float64 if converged else torch.float32
-    examples = pairs.examples(lambda image, text: closed_form.Moved(image, text, move, device, dtype))
-
-    def train(place, step):
-        some = examples.some(place)
-        if converged:
-            return probe.converge(some, training, step)
-        return probe.train(some, seeds[place], head, training, step)
-
-    places = [slice(i, i + 1) for i in range(len(seeds))] if device == "cpu" else [slice(None)]
-    rows = examples.train.shape[1] if converged else training.batch
-    product = 2 * rows * pairs.image.shape[1] * move.steps.shape[1] * max(head.hidden, examples.outputs)
-    steps = len(training.strengths) if converged else training.epochs
-    with work.bar(len(places) * steps, describe) as step:
-        return probe.Probes.stacked(work.side_by_side(train, places, step, product))
-
-
-def _scored(probes, pairs, groups, lams, seeds, cell):
-    """The sweep that trained probes are."""
-    logits = {split: _logits(probes, pairs, split) for split in ("val", "test")}
-    table = _table(logits, pairs, lams, seeds, cell)
-    test = pairs.rows["test"]
-    scores = log_softmax(logits["test"], axis=-1) if pairs.task == "multiclass" else logits["test"]
-    truth = truths(pairs.y[test], pairs.task, scores.shape[-1])
-    return Sweep(table, scores, truth, probes, tuple(lams), groups[test])
+def _gathered(parts, plan, pairs, drawn, cell, groups):
+    """The sweep that the parts of its runs are."""
+    logits = {split: list(chain.from_iterable(part.logits[split] for part in parts)) for split in ("val", "test")}
+    path = None
+    if plan.times:
+        paths = {key: np.concatenate([part.path[key] for part in parts]) for key in parts[0].path}
+        path = _path_table(paths, plan.lams, drawn, cell)
+    return Sweep(
+        table=_table(logits, plan.lams, pairs, drawn, cell),
+        scores=ranked(np.stack(logits["test"]), pairs.task),
+        truth=truths(pairs.y[pairs.test], pairs.task, pairs.outputs),
+        probes=probe.Probes.stacked([part.probes for part in parts]),
+        lams=tuple(plan.lams.tolist()),
+        groups=groups,
+        sets=np.array([run.set for run in drawn]),
+        seeds=np.array([run.seed for run in drawn]),
+        path=path,
+    )
 
 
-def _logits(probes, pairs, split):
-    """Logits of a split's rows, (seeds, lambdas, rows, outputs)."""
-    rows = pairs.rows[split]
-    some, where = np.unique(rows, return_inverse=True)
-    scores = probes.scores(pairs.image[some], pairs.text[some])
-    if rows.ndim == 1:
-        return scores
-    return np.stack([of_seed[:, at] for of_seed, at in zip(scores, where.reshape(rows.shape), strict=True)])
-
-
-def _table(logits, pairs, lams, seeds, cell):
-    """The tidy table of a sweep, from logits by split."""
+def _table(logits, lams, pairs, drawn, cell):
+    """All metrics of every split, run and lambda."""
     records = []
-    for split, by_seed in logits.items():
-        rows = np.broadcast_to(pairs.rows[split], (len(seeds), by_seed.shape[2]))
-        for i, seed in enumerate(seeds):
-            y = pairs.y[rows[i]]
-            for j, lam in enumerate(lams):
-                values = metrics(by_seed[i, j], y, pairs.task)
-                records += [(*cell, lam, seed, split, name, value) for name, value in values.items()]
-    return pd.DataFrame(records, columns=[*CELL, "lam", "seed", "split", "metric", "value"])
+    for split, of_runs in logits.items():
+        for run, of_run in zip(drawn, of_runs, strict=True):
+            y = pairs.y[run.val if split == "val" else pairs.test]
+            for lam, of_lam in zip(lams, of_run, strict=True):
+                values = metrics(of_lam, y, pairs.task)
+                records += [(lam, run.set, run.seed, split, name, value) for name, value in values.items()]
+    return _tidy(records, ["lam", "set", "seed", "split", "metric", "value"], cell)
+
+
+def _path_table(paths, lams, drawn, cell):
+    """The AUC of every epoch, split, run and lambda."""
+    records = []
+    for (epoch, split), aucs in paths.items():
+        for run, of_run in zip(drawn, aucs, strict=True):
+            at = (run.set, run.seed, epoch, split, "auc")
+            records += [(lam, *at, value) for lam, value in zip(lams, of_run, strict=True)]
+    return _tidy(records, ["lam", "set", "seed", "epoch", "split", "metric", "value"], cell)
+
+
+def _tidy(records, columns, cell):
+    table = pd.DataFrame(records, columns=columns)
+    return pd.DataFrame(cell, index=table.index)[CELL].join(table)

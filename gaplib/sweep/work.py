@@ -53,7 +53,6 @@ def _threads(each):
 
 @contextmanager
 def bar(total, describe):
-    """Yields `step()`, which moves a bar on; it is shown after five seconds, and not below a bar that is there."""
-    beside = len(getattr(tqdm, "_instances", ()))
-    with tqdm(total=total, desc=describe, delay=DELAY, leave=False, disable=beside > 0) as shown:
+    """Yields `step()`, which moves a bar on; it is shown after five seconds."""
+    with tqdm(total=total, desc=describe, delay=DELAY, leave=False) as shown:
         yield shown.update

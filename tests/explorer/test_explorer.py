@@ -47,14 +47,14 @@ def test_everybody_has_another_as_unpaired_partner(clouds):
 
 def test_features_bring_their_texts_labels_gap_and_curve(make_features):
     f = make_features("multiclass")
-    runs = [sweep.sweep(f, [0.0, 1.0], [0, 1], protocol) for protocol in ("rescale", "converged")]
+    runs = [sweep.sweep(f, [0.0, 1.0], [0, 1], treatment) for treatment in ("rescale", "shift")]
     both = pd.concat([run.table for run in runs])
     other = both.assign(dataset="elsewhere")
     data = data_of(explorer.explore(f, n=40, sweep=pd.concat([other, both])))
     assert data["title"] == "made by made-encoder" and data["gap_of"] == "fitted on training pairs"
     assert data["texts"] == ["a"] * 40
     assert [data["labels"]["names"][c] for c in data["labels"]["all"]] == list(f.pairs["label"][data["pair"]])
-    assert [curve["name"] for curve in data["curves"]] == ["rescale", "converged"]
+    assert [curve["name"] for curve in data["curves"]] == ["rescale", "shift"]
     want = sweep.curve(runs[0].table)
     assert (data["curves"][0]["lam"], data["curves"][0]["mean"]) == ([0, 1], want["mean"].tolist())
     np.testing.assert_allclose(data["curves"][0]["std"], want["std"])

@@ -53,7 +53,7 @@ def test_every_cell_of_the_study_is_in_every_table(root):
     for name in ("cone", "umap", "gap", "measures", "sweep", "contrasts", "learned", "beyond", "fusion"):
         assert set(results[name][["dataset", "encoder"]].itertuples(index=False, name=None)) == cells, name
     sweep = results["sweep"]
-    assert set(sweep["protocol"]) == set(wanted["protocols"]) and set(sweep["lam"]) == set(wanted["lambdas"])
+    assert set(sweep["treatment"]) == set(wanted["treatments"]) and set(sweep["lam"]) == set(wanted["lambdas"])
     assert sweep["value"].notna().all()
 
 

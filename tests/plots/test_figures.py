@@ -12,7 +12,7 @@ import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
 from gaplib import paths, plots
-from gaplib.plots import clouds, curves, forest, style
+from gaplib.plots import clouds, curves, forest, layout, style
 
 DATASETS, ENCODERS = ("one", "two", "three"), ("mini-clip", "mini-siglip", "mini-biomedclip", "mini-medsiglip")
 CELLS = list(itertools.product(DATASETS, ENCODERS))
@@ -40,12 +40,13 @@ def figures():
 
 @pytest.fixture
 def changes():
-    """Curves of three protocols, one of them unknown to the house, rows in no order."""
+    """Curves of the shift twice and of a treatment unknown to the house, rows in no order."""
     rng = np.random.default_rng(0)
-    keys = itertools.product(DATASETS, ENCODERS, ("converged", "published", "mine"), LAMS)
-    table = pd.DataFrame(keys, columns=["dataset", "encoder", "protocol", "lam"])
+    kinds = [("shift", "converged"), ("shift", "published"), ("mine", "published")]
+    keys = [(*cell, *kind, lam) for *cell, kind, lam in itertools.product(DATASETS, ENCODERS, kinds, LAMS)]
+    table = pd.DataFrame(keys, columns=["dataset", "encoder", "treatment", "training", "lam"])
     table["mean"] = 0.8 + 0.02 * rng.random(len(table))
-    table["std"] = np.where(table["protocol"] == "converged", np.nan, 0.001)
+    table["std"] = np.where(table["training"] == "converged", np.nan, 0.001)
     return table.iloc[::-1].reset_index(drop=True)
 
 
@@ -100,25 +101,25 @@ def assert_apart(fig):
         assert box.x0 > -1 and box.y0 > -1 and box.x1 < fig.bbox.x1 + 1 and box.y1 < fig.bbox.y1 + 1
 
 
-def test_controls_draw_the_change_of_each_protocol_from_lambda_0(changes):
+def test_controls_draw_the_change_of_each_treatment_from_lambda_0(changes):
     fig = curves.controls(changes, "A note.")
     assert len(shown(fig)) == 12 and len({ax.get_xlim() for ax in fig.axes}) == 1
     assert all(len({ax.get_ylim() for ax in fig.axes[row : row + 4]}) == 1 for row in (0, 4, 8))
     for ax, (_, cell) in zip(fig.axes, changes.groupby(["dataset", "encoder"], sort=False), strict=True):
         lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
-        assert list(lines) == ["published", "converged", "mine"]
-        for protocol, line in lines.items():
-            means = cell[cell["protocol"] == protocol].sort_values("lam")["mean"].to_numpy()
+        assert list(lines) == ["shift", "shift, converged", "mine"]
+        for name, line in lines.items():
+            means = cell[layout.done(cell) == name].sort_values("lam")["mean"].to_numpy()
             np.testing.assert_allclose(line.get_xdata(), LAMS)
             np.testing.assert_allclose(line.get_ydata(), means - means[0], atol=1e-15)
             assert line.get_ydata()[0] == 0
             assert ax.get_ylim()[0] < line.get_ydata().min() and line.get_ydata().max() < ax.get_ylim()[1]
         low, high = edges(bands(ax)[0])
         np.testing.assert_allclose(high - low, 0.002)
-        np.testing.assert_allclose((high + low) / 2, lines["published"].get_ydata(), atol=1e-15)
+        np.testing.assert_allclose((high + low) / 2, lines["shift"].get_ydata(), atol=1e-15)
     names = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert names == ["published", "its std over seeds", "converged", "mine"]
-    assert lines["published"].get_color() == "black" and lines["mine"].get_color() in curves.OTHERS
+    assert names == ["shift", "its std over seeds", "shift, converged", "mine"]
+    assert lines["shift"].get_color() == "black" and lines["mine"].get_color() in curves.OTHERS
     assert "A note." in fig.get_supxlabel()
     assert_apart(fig)
 
@@ -139,9 +140,9 @@ def test_controls_draw_no_band_without_a_std_and_no_panel_without_rows(changes):
     fig = curves.controls(changes.assign(std=np.nan))
     assert not any(bands(ax) for ax in fig.axes)
     kept = changes[(changes["dataset"] != "two") | (changes["encoder"] != "mini-clip")]
-    fig = curves.controls(kept[kept["protocol"] != "published"])
+    fig = curves.controls(kept[layout.done(kept) != "shift"])
     assert len(shown(fig)) == 11 and not any(bands(ax) for ax in fig.axes)
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["converged", "mine"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["shift, converged", "mine"]
     assert_apart(fig)
 
 
@@ -214,7 +215,7 @@ def test_ours_are_drawn_beside_the_published_ones_by_the_same_kind_of_auc():
     table = pd.read_csv(paths.DATA / "published" / "published_sweeps.csv")
     rows = itertools.product(["brset", "ham10000-published"], ["clip"], LAMS, (1, 2), ("auc", "auc_hard"))
     ours = pd.DataFrame(rows, columns=["dataset", "encoder", "lam", "seed", "metric"])
-    ours = ours.assign(protocol="published", fusion="early", hidden=0, split="test")
+    ours = ours.assign(treatment="shift", training="published", fusion="early", hidden=0, split="test")
     ours["value"] = 0.6 + 0.1 * ours["lam"] + 0.05 * (ours["metric"] == "auc_hard") + 0.01 * ours["seed"]
     fig = curves.published(table, ours=ours)
     drawn = [ax.lines[2].get_xydata() for ax in shown(fig) if len(ax.lines) == 3]
@@ -277,7 +278,7 @@ def small(changes, contrasts, learned):
     places = pd.DataFrame(itertools.product(range(9), ("image", "text")), columns=["pair", "modality"])
     places[["x", "y", "z"]] = np.random.default_rng(0).normal(size=(18, 3))
     placed = cells.merge(places, "cross").assign(seed=0)
-    one_seed = changes[changes["protocol"] == "published"].assign(std=np.nan).sort_values("lam")
+    one_seed = changes[layout.done(changes) == "shift"].assign(std=np.nan).sort_values("lam")
     quoted = one_seed.assign(metric="auc", std=0.001)
 
     def draw(name, *size):
@@ -321,7 +322,7 @@ def test_the_curve_of_a_single_seed_lies_within_its_panel(small, changes):
     for ax in shown(fig):
         low, high = ax.get_ylim()
         assert low < ax.lines[0].get_ydata().min() and ax.lines[0].get_ydata().max() < high
-    steep = changes[changes["protocol"] == "published"].assign(std=np.nan, mean=0.5 + 0.4 * changes["lam"])
+    steep = changes[layout.done(changes) == "shift"].assign(std=np.nan, mean=0.5 + 0.4 * changes["lam"])
     ax = plots.auc_by_lambda(steep, steep.iloc[:0]).axes[0]
     assert ax.get_ylim()[0] < 0.5 and ax.get_ylim()[1] > 0.9
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaplib import gap
+from gaplib import gap, sweep
 from gaplib.modulate import shift
 from gaplib.sweep import beyond, probe
 
@@ -26,18 +26,8 @@ def test_a_lambda_without_a_step_of_its_own_is_a_fixed_one(make_features):
     training = probe.Training(lr=0.01, epochs=10)
     path, kept = beyond.learn_lambda(features, [1], start=0.4, lr=0.0, training=training)
     assert path["lam"].tolist() == pytest.approx([0.4] * 10)
-    image, text = features.paired()
-    rows = [features.rows(s) for s in ("train", "val")]
-    from gaplib import sweep
-    from gaplib.sweep import closed_form
-
-    move = closed_form.lambda_shift(image[rows[0]], text[rows[0]], np.array([0.4]))
-    moved = closed_form.Moved(image, text, move)
-    examples = probe.Examples.of(moved, features.targets, "binary", *(r[None] for r in rows))
-    probes = probe.train(examples, [1], probe.Head(), training)
-    test = features.rows("test")
-    scores = probes.scores(image[test], text[test])[0, 0]
-    assert kept["auc"][0] == pytest.approx(sweep.auc(scores, features.targets[test][:, None] > 0)[0], abs=1e-3)
+    fixed = sweep.sweep(features, [0.4, 1.0], [1], training=training)
+    assert kept["auc"][0] == pytest.approx(sweep.curve(fixed.table)["mean"][0], abs=1e-3)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -8,55 +8,64 @@ from made import sphere
 from sklearn.metrics import roc_auc_score
 
 from gaplib import features, sweep
-from gaplib.sweep import checks, probe
+from gaplib.sweep.runs import runs
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """A hundred steps of the published size teach little on so few rows."""
-    quicker = probe.Training(lr=0.03, epochs=40)
-    for name in ("published", "rescale", "gap-kept"):
-        monkeypatch.setitem(sweep.PROTOCOLS, name, (sweep.PROTOCOLS[name][0], quicker))
+QUICK = sweep.Training(lr=0.03, epochs=40)  # a hundred steps of the published size teach little on so few rows
+CONVERGED = sweep.Converged(strengths=(100.0,), bounds=(100.0, 100.0))
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
 @pytest.mark.parametrize(
-    ("protocol", "fusion", "hidden"),
-    [(name, "early", 0) for name in sweep.PROTOCOLS] + [("published", "early", 128), ("rescale", "late", 64)],
+    ("treatment", "training", "fusion", "hidden"),
+    [(name, QUICK, "early", 0) for name in sweep.TREATMENTS]
+    + [("shift", QUICK, "early", 128), ("rescale", QUICK, "late", 64)]
+    + [("shift", CONVERGED, "early", 0), ("shift-only", CONVERGED, "early", 0)],
 )
-def test_sweep_is_tidy_and_learns(make_features, task, protocol, fusion, hidden):
+def test_sweep_is_tidy_and_learns(make_features, task, treatment, training, fusion, hidden):
     features, seeds = make_features(task), [42, 43]
-    result = sweep.sweep(features, [-0.5, 0, 1], seeds, protocol, fusion, hidden)
-    table, n = result.table, 1 if protocol in ("converged", "no-renorm") else 2
-    assert list(table) == [*sweep.CELL, "lam", "seed", "split", "metric", "value"]
+    result = sweep.sweep(features, [0.2, 0, 1], seeds, treatment, training, fusion, hidden)
+    table, n = result.table, 1 if training is CONVERGED else 2
+    assert list(table) == [*sweep.CELL, "lam", "set", "seed", "split", "metric", "value"]
     assert len(table) == 3 * n * 2 * 4 and table["value"].between(0, 1).all()
-    assert not table.duplicated(["lam", "seed", "split", "metric"]).any()
+    assert not table.duplicated(["lam", "set", "seed", "split", "metric"]).any()
     assert table.loc[table["metric"] == "auc", "value"].mean() > 0.6
-    assert result.best in (-0.5, 0, 1)
+    assert result.best in (0.2, 0, 1)
     mean = sweep.curve(table)["mean"].to_numpy()
     again = [np.mean([sweep.auc(s[j], result.truth).mean() for s in result.scores]) for j in range(3)]
     np.testing.assert_allclose(mean, again, atol=1e-6)
-    assert protocol != "no-renorm" or np.ptp(mean) < 1e-6
+    assert training is not CONVERGED or treatment != "shift-only" or np.ptp(mean) < 1e-6
+
+
+def test_a_cell_is_named_by_what_was_done(make_features):
+    features = make_features("binary")
+    told = sweep.sweep(features, [0, 1], [1], "centre", sweep.Training(lr=0.01, epochs=2), share=0.25).table.iloc[0]
+    assert (told["treatment"], told["training"]) == ("centre", "lr=0.01, epochs=2, share=0.25")
+    told = sweep.sweep(features, [0, 1], [1], **sweep.PUBLISHED).table.iloc[0]
+    assert (told["treatment"], told["training"]) == ("shift, fitted on all rows", "published")
+
+
+def direction_of(result):
+    return result.probes.moves[0].directions[0]
 
 
 def test_gap_is_fitted_on_training_rows_or_on_all(make_features):
     features = make_features("binary")
-    before = sweep.sweep(features, [0, 1], seeds=[1]).probes.move.direction
+    before = direction_of(sweep.sweep(features, [0, 1], seeds=[1]))
     image, text = features.paired("train")
     np.testing.assert_allclose(before, image.mean(0, dtype=float) - text.mean(0, dtype=float), atol=1e-6)
     features.image[features.rows("test")] *= -1
-    np.testing.assert_array_equal(sweep.sweep(features, [0, 1], seeds=[1]).probes.move.direction, before)
+    np.testing.assert_array_equal(direction_of(sweep.sweep(features, [0, 1], seeds=[1])), before)
     image, text = features.paired()
-    every = sweep.sweep(features, [0, 1], [1], **sweep.PUBLISHED).probes.move.direction
+    every = direction_of(sweep.sweep(features, [0, 1], [1], **sweep.PUBLISHED))
     np.testing.assert_allclose(every, image.mean(0, dtype=float) - text.mean(0, dtype=float), atol=1e-6)
 
 
 def test_each_seed_cuts_its_own_validation_rows_where_there_are_none(make_features):
     features = make_features("binary")
     features.pairs["split"] = features.pairs["split"].replace("val", "train")
-    rows = checks.split_rows(features, [1, 2])
-    assert rows["train"].shape == (2, 405) and rows["val"].shape == (2, 45)
-    assert not set(rows["train"][0]) & set(rows["val"][0]) and set(rows["val"][0]) != set(rows["val"][1])
+    one, other = runs(features, [1, 2])
+    assert len(one.train) == len(other.train) == 405 and len(one.val) == len(other.val) == 45
+    assert not set(one.train) & set(one.val) and set(one.val) != set(other.val)
     assert sweep.sweep(features, [0, 1], [1, 2]).table["value"].notna().all()
 
 
@@ -68,7 +77,7 @@ def test_a_validation_cut_without_some_class_is_scored_by_the_others(make_featur
             features.pairs["split"] == "test", features.pairs["label"].replace("c", "a")
         )
         sweep.sweep(replace(features, table=features.pairs.assign(label=rare)), [0, 1], [1])
-    cut = checks.split_rows(features, [1])["val"][0]
+    cut = runs(features, [1])[0].val
     features.pairs.loc[cut, "label"] = ["a", "b"] * (len(cut) // 2) + ["a"] * (len(cut) % 2)
     assert sweep.sweep(features, [0, 1], [1]).table["value"].notna().all()
     features.pairs.loc[cut, "label"] = "a"
@@ -87,7 +96,7 @@ def test_a_label_that_never_varies_is_left_out_and_named(make_features):
 def test_a_sweep_shows_itself(make_features):
     result = sweep.sweep(make_features("binary"), [0, 1], [1, 2])
     at = sweep.choose(result.table).iloc[0]
-    assert repr(result).startswith("Sweep(made x made-encoder, published, 2 lambdas, 2 seeds: test AUC ")
+    assert repr(result).startswith("Sweep(made x made-encoder, shift, published, 2 lambdas, 2 runs: test AUC ")
     assert f"{at['mean']:.3f} at lambda {at['lam']:g}" in repr(result)
     assert f"{at['mean']:.3f}</td>" in result._repr_html_()
 
@@ -144,12 +153,20 @@ def test_refusals(make_features):
         ({"lams": [0.5]}, "at least two lambdas, got \\[0.5\\]"),
         ({"seeds": [1, 1]}, "every seed must be given once"),
         ({"seeds": []}, "every seed must be given once"),
-        ({"protocol": "publishd"}, "unknown protocol 'publishd': did you mean 'published'"),
+        ({"treatment": "shft"}, "unknown treatment 'shft': did you mean 'shift'"),
         ({"fusion": "lat"}, "unknown fusion 'lat': did you mean 'late'"),
         ({"fusion": "late"}, "hidden must be a number of units, 64 as published, for late fusion; got 0"),
         ({"hidden": -1}, "hidden must be a number of units, 0 or 128 as published"),
-        ({"protocol": "converged", "hidden": 128}, "'converged' is a logistic regression"),
-        ({"fit_on": "test"}, "unknown rows to fit the gap on"),
+        ({"training": sweep.Converged(), "hidden": 128}, "a converged probe is a logistic regression"),
+        ({"training": "converged"}, "training must be a sweep.Training\\(...\\) or a sweep.Converged"),
+        ({"training": sweep.Converged(), "times": [1]}, "times are epochs, which a converged probe does not have"),
+        ({"times": [1, 0]}, "times must be a list of epochs, 1 or more, got \\[1, 0\\]"),
+        ({"times": [5, 5]}, "every time must be given once"),
+        ({"sets": 0}, "sets must be a number of training sets, 1 or more, got 0"),
+        ({"share": 1.5}, "share must be a part of the train split, above 0 and up to 1, got 1.5"),
+        ({"share": 1e-9}, "training set 0 or its validation rows hold one class; take a larger share than 1e-09"),
+        ({"treatment": "whiten", "lams": [0, 2]}, "a strength of 'whiten' is from 0 \\(as encoded\\) to 1"),
+        ({"fit_on": "test"}, "unknown rows to fit the treatment on"),
     ]:
         with pytest.raises(ValueError, match=message):
             sweep.sweep(features, **options)
@@ -194,7 +211,6 @@ def test_refusals(make_features):
         ({"hidden": 10**9}, "hidden=1000000000: the probes of one seed would take .* GiB, and this machine has"),
         ({"hidden": 2.5}, "hidden must be a number of units"),
         ({"device": "cuda:99"}, "cuda:99"),
-        ({"protocol": "converged", "training": probe.Training()}, "'converged' takes a probe.Converged, got Training"),
     ],
 )
 def test_values_that_cannot_work_are_refused_in_words(make_features, options, message):
@@ -202,29 +218,31 @@ def test_values_that_cannot_work_are_refused_in_words(make_features, options, me
         sweep.sweep(make_features("binary"), **options)
 
 
-@pytest.mark.parametrize("protocol", sweep.PROTOCOLS)
+@pytest.mark.parametrize("treatment", sweep.TREATMENTS)
 @pytest.mark.parametrize("lam", [1e30, -1e30, 1e300])
-def test_a_lambda_that_leaves_nothing_of_the_rows_is_refused(make_features, protocol, lam):
+def test_a_lambda_that_leaves_nothing_of_the_rows_is_refused(make_features, treatment, lam):
     with pytest.raises(ValueError, match="lambda must be a finite number from -1e\\+06 to 1e\\+06, got"):
-        sweep.sweep(make_features("binary"), [0, 1, lam], [1], protocol)
+        sweep.sweep(make_features("binary"), [0, 1, lam], [1], treatment)
 
 
 def test_a_large_lambda_gives_numbers(make_features):
     assert sweep.sweep(make_features("binary"), [-1e6, 0, 1e6], [1]).table["value"].notna().all()
 
 
-@pytest.mark.parametrize("protocol", ["published", "converged", "rescale"])
-def test_a_row_at_the_origin_is_refused(make_features, protocol):
+@pytest.mark.parametrize(
+    ("treatment", "training"), [("shift", QUICK), ("shift", CONVERGED), ("rescale", QUICK), ("rescale-each", QUICK)]
+)
+def test_a_row_at_the_origin_is_refused(make_features, treatment, training):
     features = make_features("binary")
     features.image[:] = np.eye(16)[0]
     features.text[:] = -np.eye(16)[0]
     with pytest.raises(ValueError, match="text: pair 0 is moved to the origin"):
-        sweep.sweep(features, [0, 1], [1], protocol)
+        sweep.sweep(features, [0, 1], [1], treatment, training)
 
 
 def test_a_training_of_ones_own_is_used(make_features):
     result = sweep.sweep(make_features("binary"), [0, 1], [1], training=sweep.Training(epochs=2))
-    assert result.probes.epochs.max() == 1
+    assert result.probes.kept.max() == 2
 
 
 def test_features_without_labels_are_refused_in_words():
