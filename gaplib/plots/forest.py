@@ -1,4 +1,6 @@
-"""One line a cell: how much lambda moves its score, and the verdict on it."""
+"""One line a dataset or cell: how narrow its cones are, how much lambda moves its score, and the verdict on it."""
+
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +25,71 @@ VERDICTS = {  # short form and colour
 }
 
 
+MODALITIES = {"image": (style.IMAGE, -0.17), "text": (style.TEXT, 0.17)}  # colour, place in the row of the dataset
+
+
+def cones_published(table: pd.DataFrame, note: str = "") -> Figure:
+    """How narrow the cones are, R, beside the published ones of the data and the model that each cell stands for.
+
+    Parameters
+    ----------
+    table : DataFrame
+        dataset, dataset_domain, encoder, modality, mean_resultant_length, and a row for each published number beside
+        it: stands_for (the released encoder), beside (the published dataset) and published, its R; NaN where none is.
+    note : str
+        What the caption adds.
+    """
+    layout.check_rows(table)
+    names = layout.datasets(table)
+    encoders = table.groupby("encoder", sort=False)
+    size = (style.WIDE, 0.52 * len(names) + 1.1)
+    fig, axes = plt.subplots(1, len(encoders), squeeze=False, sharex=True, sharey=True, figsize=size)
+    for ax, (encoder, cells) in zip(axes[0], encoders, strict=True):
+        _cones(ax, cells, list(names))
+        released = cells["stands_for"].iloc[0]
+        ax.set_title(encoder if released == encoder else f"{encoder}\nbeside {released}")
+    _name_datasets(axes[0, 0], table, names)
+    handles = [Line2D([], [], color=colour, lw=4, label=name) for name, (colour, _) in MODALITIES.items()]
+    handles.append(Line2D([], [], marker="D", ls="", ms=5, color=style.NEUTRAL, label="here"))
+    handles.append(Line2D([], [], marker="o", ls="", ms=4, color=style.NEUTRAL, mfc="white", label="published"))
+    layout.legend(fig, handles, 4)
+    layout.caption(
+        fig,
+        "R: mean resultant length, 0 no cone, 1 a single direction; of all rows as encoded. Published with arXiv "
+        f"2603.17246: the released encoder on the datasets named in grey; the bar spans them. {note}",
+    )
+    return fig
+
+
+def _cones(ax: Axes, cells: pd.DataFrame, names: list) -> None:
+    """R of one encoder: a line for each dataset and modality."""
+    for (dataset, modality), part in cells.groupby(["dataset", "modality"]):
+        colour, offset = MODALITIES[modality]
+        y = names.index(dataset) + offset
+        quoted = part["published"].dropna()
+        if len(quoted):
+            ax.hlines(y, quoted.min(), quoted.max(), colour, lw=5, alpha=0.25)
+        ax.plot(quoted, np.full(len(quoted), y), "o", ms=4, mew=0.8, color=colour, mfc="white")
+        ax.plot(part["mean_resultant_length"].iloc[0], y, "D", ms=5, mec="white", mew=0.5, color=colour, zorder=3)
+    for line in range(1, len(names)):
+        ax.axhline(line - 0.5, color="0.92", lw=0.6, zorder=-1)
+    ax.set(xlabel="R")
+    ax.xaxis.set_major_formatter("{x:g}")
+
+
+def _name_datasets(ax: Axes, table: pd.DataFrame, names: dict) -> None:
+    """Our datasets in the colour of their domain, and in grey below each the published ones beside it."""
+    ax.set_yticks(range(len(names)), [""] * len(names))
+    ax.tick_params(axis="y", length=0)
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(None, 1.02))
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+    for line, (name, domain) in enumerate(names.items()):
+        beside = table.loc[table["dataset"] == name, "beside"].dropna().unique()
+        ax.annotate(name, (0, line), (-5, 1), color=style.DOMAIN.get(domain, "black"), va="bottom", **place)
+        grey = textwrap.fill(", ".join(beside), 22)
+        ax.annotate(grey, (0, line), (-5, 0), color=style.NEUTRAL, size=6, va="top", **place)
+
+
 def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     """Range of the mean AUC curve over lambda, by cell, beside what seeds alone would give.
 
@@ -34,7 +101,9 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
         What the caption adds.
     """
     layout.check_rows(table)
-    table = table.sort_values(["dataset_domain", "dataset", "encoder_domain", "encoder"]).reset_index(drop=True)
+    table = table.sort_values(
+        ["dataset_domain", "dataset", "encoder_domain", "encoder"], ascending=[False, *[True] * 3]
+    ).reset_index(drop=True)
     fig, ax = plt.subplots(figsize=(style.WIDE, 0.22 * len(table) + 1.1))
     places = np.arange(len(table)) + 0.6 * table["dataset"].ne(table["dataset"].shift()).cumsum()
     ax.barh(places, table["by_chance_95"], height=0.8, color="0.88", lw=0)
@@ -79,7 +148,8 @@ def verdicts(table: pd.DataFrame, note: str = "") -> Figure:
     layout.check_once(table, "dataset", "encoder", "protocol")
     lines = _lines(table)
     protocols = table.groupby("protocol", sort=False)
-    fig, axes = layout.panels(len(protocols), 3, 0.23 * len(lines) + 0.5, 0.5, sharex=True, sharey=True)
+    height = min(0.23 * len(lines), style.HIGH)
+    fig, axes = layout.panels(len(protocols), 3, height + 0.5, 0.5, sharex=True, sharey=True)
     ticks = plt.MaxNLocator({1: 6, 2: 5, 3: 3}[axes.shape[1]], steps=[1, 2, 5, 10])
     for ax, (protocol, part) in zip(axes.flat, protocols, strict=False):
         _forest(ax, part, lines)
@@ -104,7 +174,7 @@ def _lines(table):
     """From the top: the name of a dataset, (dataset, None), then a line for each of its cells, (dataset, encoder)."""
     encoders = table["encoder"].unique()
     lines = []
-    for dataset in table["dataset"].unique():
+    for dataset in layout.datasets(table):
         there = set(table.loc[table["dataset"] == dataset, "encoder"])
         lines.append((dataset, None))
         lines.extend((dataset, encoder) for encoder in encoders if encoder in there)
