@@ -49,6 +49,7 @@ def cones_published(table: pd.DataFrame, note: str = "") -> Figure:
         released = cells["stands_for"].iloc[0]
         ax.set_title(encoder if released == encoder else f"{encoder}\nbeside {released}")
     _name_datasets(axes[0, 0], table, names)
+    _bracket_domains(axes[0, -1], list(names.values()))
     handles = [Line2D([], [], color=colour, lw=4, label=name) for name, (colour, _) in MODALITIES.items()]
     handles.append(Line2D([], [], marker="D", ls="", ms=5, color=style.NEUTRAL, label="here"))
     handles.append(Line2D([], [], marker="o", ls="", ms=4, color=style.NEUTRAL, mfc="white", label="published"))
@@ -73,6 +74,7 @@ def _cones(ax: Axes, cells: pd.DataFrame, names: list) -> None:
         ax.plot(part["mean_resultant_length"].iloc[0], y, "D", ms=5, mec="white", mew=0.5, color=colour, zorder=3)
     for line in range(1, len(names)):
         ax.axhline(line - 0.5, color="0.92", lw=0.6, zorder=-1)
+    ax.tick_params(axis="y", length=0)
     ax.set(xlabel="R")
     ax.xaxis.set_major_formatter("{x:g}")
 
@@ -80,7 +82,6 @@ def _cones(ax: Axes, cells: pd.DataFrame, names: list) -> None:
 def _name_datasets(ax: Axes, table: pd.DataFrame, names: dict) -> None:
     """Our datasets in the colour of their domain, and in grey below each the published ones beside it."""
     ax.set_yticks(range(len(names)), [""] * len(names))
-    ax.tick_params(axis="y", length=0)
     ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(None, 1.02))
     place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
     for line, (name, domain) in enumerate(names.items()):
@@ -88,6 +89,16 @@ def _name_datasets(ax: Axes, table: pd.DataFrame, names: dict) -> None:
         ax.annotate(name, (0, line), (-5, 1), color=style.DOMAIN.get(domain, "black"), va="bottom", **place)
         grey = textwrap.fill(", ".join(beside), 22)
         ax.annotate(grey, (0, line), (-5, 0), color=style.NEUTRAL, size=6, va="top", **place)
+
+
+def _bracket_domains(ax: Axes, domains: list) -> None:
+    """At the right, a bar along the datasets of each domain."""
+    for domain in filter(None, dict.fromkeys(domains)):
+        lines = [line for line, other in enumerate(domains) if other == domain]
+        colour = style.DOMAIN[domain]
+        right = {"transform": ax.get_yaxis_transform(), "clip_on": False, "color": colour}
+        ax.plot([1.05, 1.05], [lines[0] - 0.42, lines[-1] + 0.42], lw=2.5, **right)
+        ax.text(1.1, np.mean(lines), domain, rotation=90, va="center", size=6.5, **right)
 
 
 def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
@@ -101,9 +112,9 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
         What the caption adds.
     """
     layout.check_rows(table)
-    table = table.sort_values(
-        ["dataset_domain", "dataset", "encoder_domain", "encoder"], ascending=[False, *[True] * 3]
-    ).reset_index(drop=True)
+    order = list(layout.datasets(table))
+    table = table.sort_values("encoder_domain", kind="stable")
+    table = table.sort_values("dataset", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
     fig, ax = plt.subplots(figsize=(style.WIDE, 0.22 * len(table) + 1.1))
     places = np.arange(len(table)) + 0.6 * table["dataset"].ne(table["dataset"].shift()).cumsum()
     ax.barh(places, table["by_chance_95"], height=0.8, color="0.88", lw=0)
@@ -117,9 +128,9 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     ax.invert_yaxis()
     ax.set(xlim=(0, None), xlabel="sensitivity: max - min of the mean test AUC over lambda")
     for dataset, cells in table.groupby("dataset", sort=False):
-        label = f"{dataset}\n{cells['dataset_domain'].iloc[0]} data"
-        middle = places[cells.index].mean()
-        ax.text(1.01, middle, label, transform=ax.get_yaxis_transform(), va="center", size=7)
+        domain = cells["dataset_domain"].iloc[0]
+        beside = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 7, "color": style.DOMAIN[domain]}
+        ax.text(1.01, places[cells.index].mean(), f"{dataset}\n{domain} data", **beside)
     handles.append(Line2D([], [], color="0.88", lw=6, label="95 % of what seeds alone give"))
     layout.legend(fig, handles, 3)
     layout.caption(fig, note)
@@ -157,7 +168,7 @@ def verdicts(table: pd.DataFrame, note: str = "") -> Figure:
         ax.tick_params(labelbottom=True)  # also above a place left empty
         ax.tick_params(axis="y", length=0)
     axes[0, 0].xaxis.set_major_locator(ticks)
-    _name_lines(axes, lines)
+    _name_lines(axes, lines, layout.datasets(table))
     handles = []
     for label, colour, marker, size, _ in DIFFERENCES.values():
         handles.append(Line2D([], [], marker=marker, ms=size, mew=0, color=colour, lw=1.1, label=label))
@@ -181,12 +192,14 @@ def _lines(table):
     return lines
 
 
-def _name_lines(axes, lines):
+def _name_lines(axes: np.ndarray, lines: list, domains: dict) -> None:
+    """Encoders in black, datasets bold in the colour of their domain."""
     axes[0, 0].set_yticks(range(len(lines)), [encoder or dataset for dataset, encoder in lines])
     axes[0, 0].set_ylim(len(lines) - 0.4, -0.6)
     for row in axes:
-        for label, (_, encoder) in zip(row[0].get_yticklabels(), lines, strict=True):
-            label.set_fontweight("normal" if encoder else "bold")
+        for label, (dataset, encoder) in zip(row[0].get_yticklabels(), lines, strict=True):
+            if encoder is None:
+                label.set(fontweight="bold", color=style.DOMAIN.get(domains[dataset], "black"))
 
 
 def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:
