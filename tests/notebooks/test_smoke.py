@@ -14,7 +14,7 @@ from gaplib import paths, study
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = sorted(HOME.glob("[0-9]*.ipynb"))
 LESSONS = sorted((HOME / "lessons").glob("[a-z]*.ipynb"))
-FIGURES = ["cones-umap", "cones-sphere", "cosines", "gap-by-lambda", "auc-by-lambda", "sensitivity"]
+FIGURES = ["cones-umap", "cones-sphere", "cosines", "cones-published", "gap-by-lambda", "auc-by-lambda", "sensitivity"]
 FIGURES += ["controls", "verdicts", "published", "learned-lambda"]
 
 

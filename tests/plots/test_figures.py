@@ -269,6 +269,9 @@ def small(changes, contrasts, learned):
     def draw(name, *size):
         kept = {
             "auc_by_lambda": [one_seed, chosen],
+            "cones_published": [
+                placed.assign(mean_resultant_length=0.8, stands_for="clip", beside=None, published=np.nan)
+            ],
             "cones_sphere": [placed[placed["encoder"] == ENCODERS[0]].merge(pd.DataFrame({"lam": LAMS}), "cross")],
             "cones_umap": [placed],
             "controls": [changes],
