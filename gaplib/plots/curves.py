@@ -40,7 +40,7 @@ def gap_by_lambda(table: pd.DataFrame, note: str = "") -> Figure:
     note : str
         What the caption adds.
     """
-    fig, axes, by_dataset = layout.dataset_rows(table, list(MEASURES.values()), 1.6, sharex=True, sharey="col")
+    fig, axes, by_dataset = layout.dataset_rows(table, list(MEASURES.values()), 1.25, sharex=True, sharey="col")
     looks = _encoder_looks(table)
     for dataset, row in by_dataset.items():
         part = table[table["dataset"] == dataset]
