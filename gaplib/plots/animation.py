@@ -42,7 +42,7 @@ def umap_by_lambda(table: pd.DataFrame, path: str | Path) -> Path:
     moving = []
     for ax, (name, domain) in zip(axes.flat, names.items(), strict=False):
         moving.append(_Panel(ax, table[table["dataset"] == name]))
-        ax.set_title(f"{name}, {moving[-1].encoder}", color=style.DOMAIN.get(domain, "black"))
+        ax.set_title(f"{name}\n{moving[-1].encoder}", color=style.DOMAIN.get(domain, "black"))
     _write(fig, table)
 
     def draw(place):
