@@ -39,8 +39,8 @@ endif
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "STUDY=demo (default) or another file of notebooks/studies; GAPLIB_ROOT=FOLDER for what is made; JOBS=2 (default)"
-	@echo "notebooks or tests side by side; TORCH_BACKEND=cpu for a small installation."
+	@echo "STUDY=demo (default), quick (two minutes), full (an hour), or another file of notebooks/studies; GAPLIB_ROOT=FOLDER"
+	@echo "for what is made; JOBS=2 (default) notebooks or tests side by side; TORCH_BACKEND=cpu for a small installation."
 
 # Set-up. The lock constrains versions instead of listing what to install, so that a CPU build of torch does not bring CUDA.
 .venv/stamp: pyproject.toml requirements.lock
@@ -67,8 +67,8 @@ MEASURED = $(BASE) $(call room,cone gap modulate)
 EXPLORER = $(call room,project explorer)
 SWEPT = $(call room,sweep)
 PLOTS = $(call room,plots)
-FIGURES = umap-by-lambda.gif $(addsuffix .png,cones-umap cones-sphere cosines gap-by-lambda auc-by-lambda sensitivity controls \
-	verdicts published learned-lambda)
+FIGURES = umap-by-lambda.gif $(addsuffix .png,cones-umap cones-sphere cosines cones-published gap-by-lambda auc-by-lambda \
+	sensitivity controls verdicts published learned-lambda)
 
 # The notebooks: each executed notebook is its own stamp, and names what it reads. % is the study.
 RUN = @$(PY) -m gaplib.study '$*' $<
@@ -78,7 +78,8 @@ $(call ran,00-start-here): notebooks/00-start-here.ipynb $(MEASURED) $(EXPLORER)
 	$(RUN)
 $(call ran,01-cache-features): notebooks/01-cache-features.ipynb notebooks/studies/%.yaml $(ENCODED) | .venv/stamp
 	$(RUN)
-$(call ran,02-see-the-cone): notebooks/02-see-the-cone.ipynb $(call ran,01-cache-features) $(MEASURED) $(EXPLORER)
+$(call ran,02-see-the-cone): notebooks/02-see-the-cone.ipynb $(call ran,01-cache-features) $(MEASURED) $(EXPLORER) \
+		data/published/published_cone.csv
 	$(RUN)
 $(call ran,03-measure-the-gap): notebooks/03-measure-the-gap.ipynb $(call ran,01-cache-features) $(MEASURED)
 	$(RUN)
@@ -96,7 +97,7 @@ figures: $(BUILD)/04-sweep-lambda.ipynb $(BUILD)/00-start-here.ipynb $(addprefix
 
 LESSONS = $(patsubst notebooks/%,$(BUILD)/%,$(wildcard notebooks/lessons/*.ipynb))
 lessons: $(LESSONS) ## run the lessons, into build/STUDY/lessons
-$(LESSONS): $(BUILD)/%: notebooks/% $(MEASURED) $(call room,lessons project plots) $(wildcard data/encoders/*/curve.csv) | .venv/stamp
+$(LESSONS): $(BUILD)/%: notebooks/% $(MEASURED) $(call room,lessons project plots) $(wildcard data/encoders/*/curve*.csv) | .venv/stamp
 	@$(PY) -m gaplib.study $(STUDY) $<
 
 BOOK = $(BUILD)/book

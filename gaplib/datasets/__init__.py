@@ -4,12 +4,13 @@ A new dataset is one module with a function of its name that returns a `pairs.Da
 """
 
 import hashlib
+import re
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from gaplib.datasets import own
-from gaplib.datasets.embedded import clipart, emoji
+from gaplib.datasets.embedded import clipart, committed, emoji
 from gaplib.datasets.pairs import Dataset, sample, sampled_name, validate
 from gaplib.datasets.paper.brset import brset
 from gaplib.datasets.paper.coco_qa import coco_qa
@@ -44,7 +45,8 @@ REGISTRY = {
     "fakeddit": fakeddit,
     "recipes5k": recipes5k,
 }
-GENERATED = ("phantom-cxr", "phantom-derm", "phantom-fundus")
+GENERATED = ("clipart-qa", "phantom-cxr", "phantom-derm", "phantom-fundus")
+LARGEST = 1_000_000  # pairs of a generated dataset: some ten gigabytes of pictures
 CHOICES = {"text": ("clean", "published"), "split": ("group", "published")}  # the first is the default
 OFFERED = dict.fromkeys(("ham10000", "brset", "mbrset"), ("text", "split"))
 OFFERED |= {"mimic-cxr": ("split",), "daquar": ("text",)}
@@ -57,8 +59,10 @@ def load(name: str, n_pairs: int | None = None, **columns: str | list[str] | Non
     ----------
     name : str
         One of `REGISTRY`; where a dataset has the choice, `NAME:published` takes its text and split as published,
-        `NAME:text=published` or `NAME:split=published` only one of them. Or your own pairs, such as `csv:PATH` or
-        `hub:ORG/NAME@REVISION`: `gaplib.datasets.own` has all kinds, and how to name them and their columns.
+        `NAME:text=published` or `NAME:split=published` only one of them. A generated one can have any size:
+        `phantom-cxr:n=16000`, whose first pairs are those of every other size, the splits apart. Or your own pairs,
+        such as `csv:PATH` or `hub:ORG/NAME@REVISION`: `gaplib.datasets.own` has all kinds, and how to name them and
+        their columns.
     n_pairs : int, optional
         Keep about so many pairs: a seeded sample of whole groups.
     **columns : str, list of str, or None
@@ -72,7 +76,8 @@ def load(name: str, n_pairs: int | None = None, **columns: str | list[str] | Non
     Raises
     ------
     ValueError
-        If the name is unknown (with the near matches), or the table is not valid (says the rows and what to do).
+        If the name is unknown (with the near matches), the size is no number of pairs, or the table is not valid
+        (says the rows and what to do).
     FileNotFoundError
         If the dataset is not there; `make data` says where to get it.
 
@@ -108,6 +113,8 @@ def stored_name(name: str, n_pairs: int | None = None) -> str:
     --------
     >>> stored_name("clipart", 500), stored_name("ham10000:text=published"), stored_name("coco-qa:published")
     ('clipart-500', 'ham10000-text-published', 'coco-qa')
+    >>> stored_name("phantom-cxr:n=16000")
+    'phantom-cxr-n16000'
     """
     kind, rest = _parts(name)
     if kind in own.KINDS:
@@ -118,7 +125,7 @@ def stored_name(name: str, n_pairs: int | None = None) -> str:
 
 
 def identity(name: str, n_pairs: int | None = None) -> str | None:
-    """A digest of a generated dataset, told without drawing it: of its name and size, and of the code that draws it.
+    """A digest of a generated dataset, told without drawing it: of its name and size, and of what draws it.
 
     Returns
     -------
@@ -130,15 +137,23 @@ def identity(name: str, n_pairs: int | None = None) -> str | None:
     >>> identity("phantom-cxr") == identity("phantom-cxr", 500), identity("clipart")
     (False, None)
     """
-    if _parts(name)[0] not in GENERATED:
+    kind, _ = _parts(name)
+    if kind not in GENERATED:
         return None
-    home = Path(__file__).parent
-    sources = [home / "pairs.py", *sorted(home.glob("phantoms/*.py"))]
-    libraries = [f"{library} {version(library)}" for library in ("numpy", "pandas", "pillow")]
+    libraries = [f"{library} {version(library)}" for library in ("numpy", "pandas", "pillow", "scipy")]
     digest = hashlib.sha256("\n".join([stored_name(name, n_pairs), *libraries]).encode())
-    for source in sources:
+    for source in _drawn_by(kind):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _drawn_by(kind):
+    """Files that a generated dataset comes from."""
+    home = Path(__file__).parent
+    files = [home / "pairs.py", *sorted(home.glob("phantoms/*.py"))]
+    if kind == "clipart-qa":
+        files += [home / "scenes.py", home / "images.py", committed("emoji")]
+    return files
 
 
 def _parts(name):
@@ -152,10 +167,12 @@ def _parts(name):
 
 
 def _choices(kind, rest):
-    """Keyword arguments from what follows the name: `published`, or `text=published`, `split=published`."""
+    """Keyword arguments from what follows the name: `n=16000`; `published`, or `text=published`, `split=published`."""
     offered = OFFERED.get(kind, ())
     if rest in ("", "published"):
         return dict.fromkeys(offered, rest) if rest else {}
+    if kind in GENERATED:
+        return {"n": _size(kind, rest)}
     if not offered:
         raise ValueError(f"dataset {kind!r} has one text and one split, so there is no {kind}:{rest}; say {kind}")
     choices = {}
@@ -166,8 +183,21 @@ def _choices(kind, rest):
     return choices
 
 
+def _size(kind, rest):
+    """How many pairs `n=16000` asks for."""
+    number = re.fullmatch(r"n=([1-9][0-9]{0,9})", rest)
+    if not number or int(number[1]) > LARGEST:
+        raise ValueError(
+            f"dataset {kind!r} is generated in any size from 1 to {LARGEST:,} pairs, said as {kind}:n=16000; "
+            f"there is no {shown(f'{kind}:{rest}')}"
+        )
+    return int(number[1])
+
+
 def _variant(kind, choices):
     """Name of a dataset for which something else than the default was chosen."""
+    if "n" in choices:
+        return f"{kind}-n{choices['n']}"
     offered = OFFERED.get(kind, ())
     published = [key for key in offered if choices.get(key) == "published"]
     if not published:

@@ -1,5 +1,7 @@
 """Drawings that ship with the repository: OpenClipart with titles and keywords, and emoji with theirs."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from gaplib import paths
@@ -14,7 +16,7 @@ def clipart() -> Dataset:
     pairs.Dataset
         64 x 64 RGB images as bytes; multiclass.
     """
-    pairs = _committed("clipart")
+    pairs = pd.read_parquet(committed("clipart"))
     about = About(
         name="clipart",
         domain="natural",
@@ -35,7 +37,7 @@ def emoji() -> Dataset:
         64 x 64 RGB images as bytes; multiclass, the label is the Unicode group. All versions of an emoji, and its kin
         in other colours, sexes or directions, have one `group`; `source` and `licence` say whose drawing it is.
     """
-    pairs = _committed("emoji")
+    pairs = pd.read_parquet(committed("emoji"))
     about = About(
         name="emoji",
         domain="natural",
@@ -47,9 +49,16 @@ def emoji() -> Dataset:
     return Dataset(pairs, about)
 
 
-def _committed(name):
+def committed(name: str) -> Path:
+    """The file of embedded pairs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If gaplib was installed without a checkout.
+    """
     if not paths.CHECKOUT:
         raise FileNotFoundError(
             "the embedded pairs come with a checkout of the repository (data/pairs), not with the package"
         )
-    return pd.read_parquet(paths.PAIRS / f"{name}.parquet")
+    return paths.PAIRS / f"{name}.parquet"

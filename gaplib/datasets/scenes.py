@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from gaplib import paths
+from gaplib.datasets.embedded import committed
 from gaplib.datasets.images import open_image
 from gaplib.datasets.pairs import About, Dataset, split_by_group
 from gaplib.datasets.phantoms.cores import first_rows
@@ -166,7 +166,7 @@ def _paste(picture: Image.Image, name: str, place: tuple, size: float, rng: np.r
 @cache
 def _drawings() -> dict:
     """Versions of every drawing that a scene may show, cut out."""
-    table = pd.read_parquet(paths.PAIRS / "emoji.parquet", columns=["image", "group"])
+    table = pd.read_parquet(committed("emoji"), columns=["image", "group"])
     return {
         name: [_cut_out(open_image(image)) for image in table["image"][table["group"] == name]]
         for name in (*THINGS.values(), *OTHERS)

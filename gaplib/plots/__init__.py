@@ -4,12 +4,13 @@ from gaplib.plots import style
 from gaplib.plots.animation import umap_by_lambda
 from gaplib.plots.clouds import cones_sphere, cones_umap, cosines
 from gaplib.plots.curves import auc_by_lambda, controls, gap_by_lambda, learned_lambda, published
-from gaplib.plots.forest import sensitivity, verdicts
+from gaplib.plots.forest import cones_published, sensitivity, verdicts
 from gaplib.plots.layout import caption
 
 __all__ = [
     "auc_by_lambda",
     "caption",
+    "cones_published",
     "cones_sphere",
     "cones_umap",
     "controls",

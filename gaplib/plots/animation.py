@@ -15,7 +15,7 @@ BETWEEN = 4  # frames a step of lambda
 FPS = 12.5
 REST = 11  # frames for which the first and the last one stand still
 DPI = 110
-COLUMNS = 4
+MOST = 4  # panels in a row
 SHOWN = 0.01  # of the points may lie outside the panel, to each side
 
 
@@ -36,10 +36,13 @@ def umap_by_lambda(table: pd.DataFrame, path: str | Path) -> Path:
     """
     layout.check_rows(table)
     lams = np.sort(table["lam"].unique())
-    views = table.groupby("dataset", sort=False)
-    side = style.WIDE / np.clip(len(views), 2, COLUMNS)
-    fig, axes = layout.panels(len(views), COLUMNS, side + 0.2, 0.6)
-    moving = [_Panel(ax, dataset, view) for ax, (dataset, view) in zip(axes.flat, views, strict=False)]
+    names = layout.datasets(table)
+    columns = -(-len(names) // -(-len(names) // MOST))  # of six, three: natural ones above medical ones
+    fig, axes = layout.panels(len(names), columns, style.WIDE / max(columns, 2) + 0.2, 0.6)
+    moving = []
+    for ax, (name, domain) in zip(axes.flat, names.items(), strict=False):
+        moving.append(_Panel(ax, table[table["dataset"] == name]))
+        ax.set_title(f"{name}\n{moving[-1].encoder}", color=style.DOMAIN.get(domain, "black"))
     _write(fig, table)
 
     def draw(place):
@@ -86,7 +89,8 @@ class _Writer(PillowWriter):
 class _Panel:
     """The clouds of one dataset, (lambdas, modalities, pairs, 2), drawn on axes, and moved."""
 
-    def __init__(self, ax: Axes, dataset: str, view: pd.DataFrame):
+    def __init__(self, ax: Axes, view: pd.DataFrame):
+        self.encoder = view["encoder"].iloc[0]
         view = view.sort_values(["lam", "modality", "pair"])
         self.at = view[["x", "y"]].to_numpy().reshape(view["lam"].nunique(), 2, -1, 2)
         self.pairs = LineCollection([], colors="black", linewidths=0.2, alpha=0.1)
@@ -99,7 +103,6 @@ class _Panel:
         middle = (low + high) / 2
         ax.set(xticks=[], yticks=[], xlim=middle[0] + [-half, half], ylim=middle[1] + [-half, half], aspect="equal")
         ax.spines[["left", "bottom"]].set_visible(False)
-        ax.set_title(f"{dataset}\n{view['encoder'].iloc[0]}")
 
     def move(self, place):
         """To a place among the lambdas; between two, on the line from one to the other."""

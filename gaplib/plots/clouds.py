@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from gaplib.plots import layout, style
 from gaplib.project import geodesic
@@ -58,28 +59,40 @@ def cones_sphere(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        dataset, encoder, lam, pair, modality, x, y, z; one encoder a dataset.
+        dataset, encoder, lam, pair, modality, x, y, z; one encoder a dataset. More than three datasets stand in two
+        columns: three natural ones, say, and beside them three medical ones.
     """
     layout.check_rows(table)
-    views = table.groupby("dataset", sort=False)
+    names = layout.datasets(table)
     lams = table["lam"].unique()
+    blocks = 2 if len(names) > 3 else 1
+    lines = -(-len(names) // blocks)
     fig, axes = plt.subplots(
-        len(views), len(lams), squeeze=False, figsize=(style.WIDE, 2.3 * len(views) + 0.4),
-        subplot_kw={"projection": "3d", "computed_zorder": False},
+        lines, blocks * len(lams), squeeze=False, subplot_kw={"projection": "3d", "computed_zorder": False},
+        figsize=(style.WIDE, lines * min(2.3, style.WIDE / (blocks * len(lams))) + 0.4),
     )  # fmt: skip
-    for row, (dataset, view) in zip(axes, views, strict=True):
-        # Look at the clouds from the front, a little from the side, and the same way at every lambda.
-        azimuth = np.degrees(np.arctan2(view["y"].mean(), view["x"].mean())) + 20
-        for ax, lam in zip(row, lams, strict=True):
-            _sphere(ax, view[view["lam"] == lam], azimuth)
-            ax.set_title(f"lambda = {lam:g}", pad=-2)
-        name = f"{dataset}\n{view['encoder'].iloc[0]}"
-        row[0].text2D(-0.08, 0.5, name, transform=row[0].transAxes, rotation=90, ha="center", va="center")
+    places = axes.reshape(lines, blocks, len(lams)).transpose(1, 0, 2).reshape(-1, len(lams))
+    for place, (dataset, domain) in zip(places, names.items(), strict=False):
+        _spheres(place, table[table["dataset"] == dataset], lams, style.DOMAIN.get(domain, "black"))
+    for ax in places[len(names) :].flat:
+        ax.set_axis_off()
     layout.legend_of_modalities(fig, [Line2D([], [], color=style.NEUTRAL, lw=0.6, label="geodesic of a pair")])
     n = table.groupby(["dataset", "lam"])["pair"].nunique().max()
     axes_of = "Directions in the first three axes shared by both modalities and all lambdas"
     layout.caption(fig, f"{axes_of}, {n} pairs. {layout.LAMBDA}")
     return fig
+
+
+def _spheres(axes: np.ndarray, view: pd.DataFrame, lams: np.ndarray, colour: str) -> None:
+    """One dataset at every lambda, its name beside the first sphere in the colour of its domain."""
+    # Look at the clouds from the front, a little from the side, and the same way at every lambda.
+    azimuth = np.degrees(np.arctan2(view["y"].mean(), view["x"].mean())) + 20
+    for ax, lam in zip(axes, lams, strict=True):
+        _sphere(ax, view[view["lam"] == lam], azimuth)
+        ax.set_title(f"lambda = {lam:g}", pad=-2)
+    beside = {"rotation": 90, "ha": "center", "va": "center", "transform": axes[0].transAxes}
+    axes[0].text2D(-0.12, 0.5, view["dataset"].iloc[0], color=colour, **beside)
+    axes[0].text2D(-0.02, 0.5, view["encoder"].iloc[0], size=7, **beside)
 
 
 def _sphere(ax: Axes, view: pd.DataFrame, azimuth: float) -> None:
@@ -88,8 +101,8 @@ def _sphere(ax: Axes, view: pd.DataFrame, azimuth: float) -> None:
     ax.plot_surface(*ball, color="0.93", alpha=0.35, linewidth=0, shade=False, rasterized=True)
     ax.plot_wireframe(*ball, color="0.75", linewidth=0.2, rstride=3, cstride=3)
     image, text = layout.by_modality(view, ["x", "y", "z"])
-    for arc in geodesic(image, text):
-        ax.plot(*arc.T, color=style.NEUTRAL, lw=0.25, alpha=0.25, rasterized=True)
+    arcs = Line3DCollection(geodesic(image, text), colors=style.NEUTRAL, linewidths=0.25, alpha=0.25, rasterized=True)
+    ax.add_collection3d(arcs)
     for points, colour in ((image, style.IMAGE), (text, style.TEXT)):
         ax.scatter(*points.T, s=3, color=colour, alpha=0.8, linewidths=0, depthshade=False, rasterized=True)
     ax.view_init(15, azimuth)
@@ -105,7 +118,7 @@ def cosines(table: pd.DataFrame) -> Figure:
     table : DataFrame
         dataset, encoder, kind, cosine (bin centre), density, n.
     """
-    fig, axes, cells = layout.grid(table, 1.35, sharex=True)
+    fig, axes, cells = layout.grid(table, 1.0, sharex=True)
     for ax, cell in cells:
         for kind, colour in KINDS.items():
             part = cell[cell["kind"] == kind]

@@ -31,7 +31,7 @@ DASHED = (0, (4, 2))
 
 
 def gap_by_lambda(table: pd.DataFrame, note: str = "") -> Figure:
-    """Measures of the gap as lambda closes it: one row a measure, one column a dataset, one line an encoder.
+    """Measures of the gap as lambda closes it: one row a dataset, one column a measure, one line an encoder.
 
     Parameters
     ----------
@@ -40,30 +40,35 @@ def gap_by_lambda(table: pd.DataFrame, note: str = "") -> Figure:
     note : str
         What the caption adds.
     """
-    layout.check_rows(table)
-    datasets = table["dataset"].unique()
-    fig, axes = plt.subplots(
-        len(MEASURES), len(datasets), squeeze=False, sharex=True, sharey="row", figsize=(style.WIDE, 5.4)
-    )
-    domains = table.drop_duplicates("encoder").set_index("encoder")["encoder_domain"]
-    looks = {}
-    for (encoder, domain), marker in zip(domains.items(), cycle(style.MARKERS), strict=False):
-        colour = style.DOMAIN.get(domain, style.NEUTRAL)
-        looks[encoder] = {"marker": marker, "color": colour, "mfc": "white"}
-    for row, (measure, label) in zip(axes, MEASURES.items(), strict=True):
-        for ax, dataset in zip(row, datasets, strict=True):
-            part = table[(table["dataset"] == dataset) & (table["measure"] == measure)]
-            for encoder, look in looks.items():
-                ax.plot("lam", "value", data=part[part["encoder"] == encoder], ms=3, mew=0.8, **look)
-            ax.axhline(0, color="0.85", lw=0.6, zorder=0)
-        row[0].set_ylabel(label)
-    for ax, dataset in zip(axes[0], datasets, strict=True):
-        ax.set_title(dataset)
+    fig, axes, by_dataset = layout.dataset_rows(table, list(MEASURES.values()), 1.25, sharex=True, sharey="col")
+    looks = _encoder_looks(table)
+    for dataset, row in by_dataset.items():
+        part = table[table["dataset"] == dataset]
+        for ax, measure in zip(row, MEASURES, strict=True):
+            _gap(ax, part[part["measure"] == measure], looks)
     layout.label_below(axes, "lambda")
     layout.caption(fig, f"{layout.LAMBDA} {note}")
     handles = [Line2D([], [], ms=4, label=encoder, **look) for encoder, look in looks.items()]
     layout.legend(fig, handles, min(len(handles), 4))
     return fig
+
+
+def _encoder_looks(table):
+    """A marker for each encoder, in the colour of its domain."""
+    domains = table.drop_duplicates("encoder").set_index("encoder")["encoder_domain"]
+    looks = {}
+    for (encoder, domain), marker in zip(domains.items(), cycle(style.MARKERS), strict=False):
+        colour = style.DOMAIN.get(domain, style.NEUTRAL)
+        looks[encoder] = {"marker": marker, "color": colour, "mfc": "white"}
+    return looks
+
+
+def _gap(ax: Axes, part: pd.DataFrame, looks: dict) -> None:
+    """One measure on one dataset, by encoder."""
+    for encoder, look in looks.items():
+        ax.plot("lam", "value", data=part[part["encoder"] == encoder], ms=3, mew=0.8, **look)
+    ax.axhline(0, color="0.85", lw=0.6, zorder=0)
+    ax.set_xticks([0, 0.5, 1])
 
 
 def auc_by_lambda(curves: pd.DataFrame, chosen: pd.DataFrame, note: str = "") -> Figure:
@@ -80,7 +85,7 @@ def auc_by_lambda(curves: pd.DataFrame, chosen: pd.DataFrame, note: str = "") ->
     note : str
         What the caption adds, such as the number of pairs and seeds.
     """
-    fig, axes, cells = layout.grid(curves, 1.4, sharex=True)
+    fig, axes, cells = layout.grid(curves, 1.2, sharex=True)
     for ax, cell in cells:
         _mean_and_std(ax, cell)
         at = chosen.merge(cell[["dataset", "encoder"]].drop_duplicates())
@@ -128,7 +133,7 @@ def controls(curves: pd.DataFrame, note: str = "") -> Figure:
     layout.check_once(curves, "dataset", "encoder", "treatment", "training", "lam")
     curves = curves.assign(done=layout.done(curves))
     looks = _looks(curves["done"].unique())
-    fig, axes, cells = layout.grid(curves, 1.35, sharex=True, sharey="row")
+    fig, axes, cells = layout.grid(curves, 1.15, sharex=True, sharey="row")
     for ax, cell in cells:
         ax.axhline(0, color="0.8", lw=0.6, zorder=0)
         for name, look in looks.items():
@@ -252,7 +257,7 @@ def learned_lambda(path: pd.DataFrame, chosen: pd.DataFrame, note: str = "") -> 
     """
     layout.check_once(path, "dataset", "encoder", "seed", "epoch")
     layout.check_once(chosen, "dataset", "encoder")
-    fig, axes, cells = layout.grid(path, 1.25, sharex=True, sharey=True)
+    fig, axes, cells = layout.grid(path, 1.05, sharex=True, sharey=True)
     for ax, cell in cells:
         for guide in (0, 1):
             ax.axhline(guide, color="0.88", lw=0.6, zorder=0)

@@ -1,4 +1,6 @@
-"""One line a cell: how much lambda moves its score, and the verdict on it."""
+"""One line a dataset or cell: how narrow its cones are, how much lambda moves its score, and the verdict on it."""
+
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,6 +16,82 @@ VERDICTS = {"better": "#00795A", "worse": "#A6611A", "equivalent": "black", "und
 INTERVALS = {"adjusted": ("low", "high", 0.9), "90 %": ("low_90", "high_90", 2.6)}  # columns, width of the line
 
 
+MODALITIES = {"image": (style.IMAGE, -0.17), "text": (style.TEXT, 0.17)}  # colour, place in the row of the dataset
+
+
+def cones_published(table: pd.DataFrame, note: str = "") -> Figure:
+    """How narrow the cones are, R, beside the published ones of the data and the model that each cell stands for.
+
+    Parameters
+    ----------
+    table : DataFrame
+        dataset, dataset_domain, encoder, modality, mean_resultant_length, and a row for each published number beside
+        it: stands_for (the released encoder), beside (the published dataset) and published, its R; NaN where none is.
+    note : str
+        What the caption adds.
+    """
+    layout.check_rows(table)
+    names = layout.datasets(table)
+    encoders = table.groupby("encoder", sort=False)
+    size = (style.WIDE, 0.52 * len(names) + 1.1)
+    fig, axes = plt.subplots(1, len(encoders), squeeze=False, sharex=True, sharey=True, figsize=size)
+    for ax, (encoder, cells) in zip(axes[0], encoders, strict=True):
+        _cones(ax, cells, list(names))
+        released = cells["stands_for"].iloc[0]
+        ax.set_title(encoder if released == encoder else f"{encoder}\nbeside {released}")
+    _name_datasets(axes[0, 0], table, names)
+    _bracket_domains(axes[0, -1], list(names.values()))
+    handles = [Line2D([], [], color=colour, lw=4, label=name) for name, (colour, _) in MODALITIES.items()]
+    handles.append(Line2D([], [], marker="D", ls="", ms=5, color=style.NEUTRAL, label="here"))
+    handles.append(Line2D([], [], marker="o", ls="", ms=4, color=style.NEUTRAL, mfc="white", label="published"))
+    layout.legend(fig, handles, 4)
+    layout.caption(
+        fig,
+        "R: mean resultant length, 0 no cone, 1 a single direction; of all rows as encoded. Published with arXiv "
+        f"2603.17246: the released encoder on the datasets named in grey; the bar spans them. {note}",
+    )
+    return fig
+
+
+def _cones(ax: Axes, cells: pd.DataFrame, names: list) -> None:
+    """R of one encoder: a line for each dataset and modality."""
+    for (dataset, modality), part in cells.groupby(["dataset", "modality"]):
+        colour, offset = MODALITIES[modality]
+        y = names.index(dataset) + offset
+        quoted = part["published"].dropna()
+        if len(quoted):
+            ax.hlines(y, quoted.min(), quoted.max(), colour, lw=5, alpha=0.25)
+        ax.plot(quoted, np.full(len(quoted), y), "o", ms=4, mew=0.8, color=colour, mfc="white")
+        ax.plot(part["mean_resultant_length"].iloc[0], y, "D", ms=5, mec="white", mew=0.5, color=colour, zorder=3)
+    for line in range(1, len(names)):
+        ax.axhline(line - 0.5, color="0.92", lw=0.6, zorder=-1)
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlabel="R")
+    ax.xaxis.set_major_formatter("{x:g}")
+
+
+def _name_datasets(ax: Axes, table: pd.DataFrame, names: dict) -> None:
+    """Our datasets in the colour of their domain, and in grey below each the published ones beside it."""
+    ax.set_yticks(range(len(names)), [""] * len(names))
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(None, 1.02))
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+    for line, (name, domain) in enumerate(names.items()):
+        beside = table.loc[table["dataset"] == name, "beside"].dropna().unique()
+        ax.annotate(name, (0, line), (-5, 1), color=style.DOMAIN.get(domain, "black"), va="bottom", **place)
+        grey = textwrap.fill(", ".join(beside), 22)
+        ax.annotate(grey, (0, line), (-5, 0), color=style.NEUTRAL, size=6, va="top", **place)
+
+
+def _bracket_domains(ax: Axes, domains: list) -> None:
+    """At the right, a bar along the datasets of each domain."""
+    for domain in filter(None, dict.fromkeys(domains)):
+        lines = [line for line, other in enumerate(domains) if other == domain]
+        colour = style.DOMAIN[domain]
+        right = {"transform": ax.get_yaxis_transform(), "clip_on": False, "color": colour}
+        ax.plot([1.05, 1.05], [lines[0] - 0.42, lines[-1] + 0.42], lw=2.5, **right)
+        ax.text(1.1, np.mean(lines), domain, rotation=90, va="center", size=6.5, **right)
+
+
 def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     """Slope of the test AUC in lambda, by cell, with its 95 % interval.
 
@@ -25,7 +103,9 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
         What the caption adds.
     """
     layout.check_rows(table)
-    table = table.sort_values(["dataset_domain", "dataset", "encoder_domain", "encoder"]).reset_index(drop=True)
+    order = list(layout.datasets(table))
+    table = table.sort_values("encoder_domain", kind="stable")
+    table = table.sort_values("dataset", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
     fig, ax = plt.subplots(figsize=(style.WIDE, 0.22 * len(table) + 1.1))
     places = np.arange(len(table)) + 0.6 * table["dataset"].ne(table["dataset"].shift()).cumsum()
     ax.axvline(0, color="0.7", lw=0.6, zorder=0)
@@ -40,9 +120,9 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     ax.invert_yaxis()
     ax.set_xlabel("sensitivity: slope of the test AUC from lambda 0 to 1, with its 95 % interval")
     for dataset, cells in table.groupby("dataset", sort=False):
-        label = f"{dataset}\n{cells['dataset_domain'].iloc[0]} data"
-        middle = places[cells.index].mean()
-        ax.text(1.01, middle, label, transform=ax.get_yaxis_transform(), va="center", size=7)
+        domain = cells["dataset_domain"].iloc[0]
+        beside = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 7, "color": style.DOMAIN[domain]}
+        ax.text(1.01, places[cells.index].mean(), f"{dataset}\n{domain} data", **beside)
     layout.legend(fig, handles, 2)
     layout.caption(fig, note)
     return fig
@@ -71,7 +151,8 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
     layout.check_once(table, "dataset", "encoder", by)
     lines = _lines(table)
     panels = table.groupby(by, sort=False)
-    fig, axes = layout.panels(len(panels), 3, 0.2 * len(lines) + 0.5, 0.5, sharex=True, sharey=True)
+    height = min(0.2 * len(lines), style.HIGH)
+    fig, axes = layout.panels(len(panels), 3, height + 0.5, 0.5, sharex=True, sharey=True)
     ticks = plt.MaxNLocator({1: 6, 2: 5, 3: 3}[axes.shape[1]], steps=[1, 2, 5, 10])
     for ax, (name, part) in zip(axes.flat, panels, strict=False):
         _forest(ax, part, lines)
@@ -79,7 +160,7 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
         ax.tick_params(labelbottom=True)  # also above a place left empty
         ax.tick_params(axis="y", length=0)
     axes[0, 0].xaxis.set_major_locator(ticks)
-    _name_lines(axes, lines)
+    _name_lines(axes, lines, layout.datasets(table))
     handles = [Line2D([], [], color="black", lw=width, label=name) for name, (*_, width) in INTERVALS.items()]
     margin = table["margin"].iloc[0]
     handles.append(Line2D([], [], color="0.93", lw=6, label=f"margin, {margin:g}"))
@@ -97,19 +178,21 @@ def _lines(table):
     """From the top: the name of a dataset, (dataset, None), then a line for each of its cells, (dataset, encoder)."""
     encoders = table["encoder"].unique()
     lines = []
-    for dataset in table["dataset"].unique():
+    for dataset in layout.datasets(table):
         there = set(table.loc[table["dataset"] == dataset, "encoder"])
         lines.append((dataset, None))
         lines.extend((dataset, encoder) for encoder in encoders if encoder in there)
     return lines
 
 
-def _name_lines(axes, lines):
+def _name_lines(axes: np.ndarray, lines: list, domains: dict) -> None:
+    """Encoders in black, datasets bold in the colour of their domain."""
     axes[0, 0].set_yticks(range(len(lines)), [encoder or dataset for dataset, encoder in lines])
     axes[0, 0].set_ylim(len(lines) - 0.4, -0.6)
     for row in axes:
-        for label, (_, encoder) in zip(row[0].get_yticklabels(), lines, strict=True):
-            label.set_fontweight("normal" if encoder else "bold")
+        for label, (dataset, encoder) in zip(row[0].get_yticklabels(), lines, strict=True):
+            if encoder is None:
+                label.set(fontweight="bold", color=style.DOMAIN.get(domains[dataset], "black"))
 
 
 def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:

@@ -10,28 +10,42 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 
 from gaplib.plots import style
 
 LAMBDA = "lambda: 0 as encoded, 1 centroids meet before renormalising."
 
 
-def grid(table: pd.DataFrame, height: float, **options) -> tuple[Figure, np.ndarray, list[tuple[Axes, pd.DataFrame]]]:
-    """Axes for datasets (rows) by encoders (columns), titled, and the rows of `table` that belong to each.
+def datasets(table: pd.DataFrame) -> dict[str, str]:
+    """Datasets in the order of a figure, natural ones before medical ones, and the domain of each.
+
+    The domain is "" where the table does not tell it: where it has no column dataset_domain.
+    """
+    known = table.drop_duplicates("dataset")
+    if "dataset_domain" not in known:
+        return dict.fromkeys(known["dataset"], "")
+    known = known.sort_values("dataset_domain", key=lambda domain: domain == "medical", kind="stable")
+    return dict(zip(known["dataset"], known["dataset_domain"], strict=True))
+
+
+def dataset_rows(table: pd.DataFrame, titles: list[str], height: float, **options) -> tuple[Figure, np.ndarray, dict]:
+    """Axes in one row a dataset, named at its left, and one column a title.
 
     Parameters
     ----------
     table : DataFrame
-        With columns dataset and encoder.
+        With columns dataset and, to tell medical data from natural, dataset_domain.
+    titles : list of str
     height : float
-        Inches of a row.
+        Inches of a row; less where there are many.
     **options
         Of `plt.subplots`.
 
     Returns
     -------
-    (Figure, ndarray of Axes, list of (Axes, DataFrame))
-        The list leaves out the places for which there are no rows; these are blank.
+    (Figure, ndarray of Axes, dict of ndarray of Axes)
+        All axes, and those of each dataset.
 
     Raises
     ------
@@ -39,15 +53,37 @@ def grid(table: pd.DataFrame, height: float, **options) -> tuple[Figure, np.ndar
         If the table has no rows.
     """
     check_rows(table)
-    datasets = table["dataset"].unique()
-    encoders = table["encoder"].unique()
-    size = (style.WIDE, max(height * len(datasets) + 0.5, 2.2))  # a single row has to hold the label beside it
-    fig, axes = plt.subplots(len(datasets), len(encoders), squeeze=False, figsize=size, **options)
-    for ax, encoder in zip(axes[0], encoders, strict=True):
-        ax.set_title(encoder)
+    names = datasets(table)
+    height = min(height, style.HIGH / len(names))
+    size = (style.WIDE, max(height * len(names) + 0.5, 2.2))  # a single row has to hold the label beside it
+    fig, axes = plt.subplots(len(names), len(titles), squeeze=False, figsize=size, **options)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
+    for row, (name, domain) in zip(axes, names.items(), strict=True):
+        name_row(row[0], name, domain)
+    return fig, axes, dict(zip(names, axes, strict=True))
+
+
+def grid(table: pd.DataFrame, height: float, **options) -> tuple[Figure, np.ndarray, list[tuple[Axes, pd.DataFrame]]]:
+    """Axes for datasets (rows) by encoders (columns), and the rows of `table` that belong to each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With column encoder, and as for `dataset_rows`.
+    height : float
+    **options
+        As for `dataset_rows`.
+
+    Returns
+    -------
+    (Figure, ndarray of Axes, list of (Axes, DataFrame))
+        The list leaves out the places for which there are no rows; these are blank.
+    """
+    encoders = list(table["encoder"].unique())
+    fig, axes, by_dataset = dataset_rows(table, encoders, height, **options)
     cells = []
-    for row, dataset in zip(axes, datasets, strict=True):
-        name_row(row[0], dataset)
+    for dataset, row in by_dataset.items():
         for ax, encoder in zip(row, encoders, strict=True):
             cell = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
             if cell.empty:
@@ -57,11 +93,15 @@ def grid(table: pd.DataFrame, height: float, **options) -> tuple[Figure, np.ndar
     return fig, axes, cells
 
 
-def name_row(ax: Axes, name: str) -> None:
-    """Write a name beside the first axes of a row, from below to above."""
-    ax.annotate(
-        name, (0, 0.5), (-38, 0), "axes fraction", "offset points", rotation=90, va="center", ha="right", size=8
-    )
+def name_row(ax: Axes, name: str, domain: str = "") -> None:
+    """Write a name beside the first axes of a row, from below to above, and mark the domain by a word and a bar."""
+    beside = {"rotation": 90, "va": "center", "ha": "right"}
+    ax.annotate(name, (0, 0.5), (-36, 0), "axes fraction", "offset points", size=7.5, **beside)
+    if domain:
+        colour = style.DOMAIN[domain]
+        at = ax.transAxes + ScaledTranslation(-50 / 72, 0, ax.figure.dpi_scale_trans)
+        ax.add_artist(Line2D([0, 0], [0, 1], transform=at, color=colour, lw=2.5, clip_on=False))
+        ax.annotate(domain, (0, 0.5), (-54, 0), "axes fraction", "offset points", size=6.5, color=colour, **beside)
 
 
 def panels(n: int, columns: int, height: float, extra: float, **options) -> tuple[Figure, np.ndarray]:

@@ -10,9 +10,10 @@ IMAGE = "#0072B2"
 TEXT = "#D55E00"
 NEUTRAL = "#6E6E6E"
 CHOSEN = "#F0E442"
-DOMAIN = {"medical": "#009E73", "general": "#CC79A7"}  # of encoders
+DOMAIN = {"medical": "#009E73", "general": "#CC79A7", "natural": "#CC79A7"}  # of encoders, of datasets
 NARROW = 3.4  # inches, as WIDE
 WIDE = 7.0
+HIGH = 8.4  # of all rows of a figure together, so that it fits a page
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 RC = {

@@ -3,7 +3,6 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import ImageOps
 
@@ -46,22 +45,6 @@ def test_the_disc_is_nasal_so_it_shows_which_eye_it_is(table):
     disc = pixels[:, 40:56]
     brighter_right = disc[:, :, 65:85].max((1, 2)) > disc[:, :, 11:31].max((1, 2))
     assert (brighter_right == right[:400]).mean() > 0.8
-
-
-def test_the_same_for_a_seed_whatever_n_and_others_for_another_seed():
-    one = fundus.phantom_fundus(n=30).pairs
-    pd.testing.assert_frame_equal(one, fundus.phantom_fundus(n=30).pairs)
-    longer = fundus.phantom_fundus(n=60).pairs[:30]
-    pd.testing.assert_frame_equal(longer.drop(columns="split"), one.drop(columns="split"))
-    other = fundus.phantom_fundus(n=30, seed=1).pairs
-    for column in ("image", "group"):
-        assert not set(one[column]) & set(other[column])
-
-
-@pytest.mark.parametrize("options", [{"n": 0}, {"seed": -1}])
-def test_nonsense_is_refused(options):
-    with pytest.raises(ValueError, match="phantom-fundus: n must be positive and seed not negative"):
-        fundus.phantom_fundus(**options)
 
 
 def test_a_sound_eye_looks_alike_in_its_mirror_image():

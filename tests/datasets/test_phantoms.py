@@ -1,4 +1,4 @@
-"""Phantoms: the same for a seed, however many draw them, and known without being drawn."""
+"""Generated pairs: of any size, the same for a seed however many draw them, and known without being drawn."""
 
 import hashlib
 import subprocess
@@ -9,11 +9,11 @@ import pytest
 
 from gaplib import datasets
 from gaplib.datasets.phantoms import cores
-from gaplib.datasets.phantoms.cxr import phantom_cxr
-from gaplib.datasets.phantoms.derm import phantom_derm
+
+GENERATED = [datasets.REGISTRY[name] for name in datasets.GENERATED]
 
 
-@pytest.mark.parametrize("draw", [phantom_cxr, phantom_derm])
+@pytest.mark.parametrize("draw", GENERATED)
 def test_phantoms_are_the_same_for_a_seed_and_others_for_another(draw):
     one, again, other = draw(n=30), draw(n=30), draw(n=30, seed=1)
     pd.testing.assert_frame_equal(one.pairs, again.pairs)
@@ -23,16 +23,36 @@ def test_phantoms_are_the_same_for_a_seed_and_others_for_another(draw):
 
 
 def digest(table):
-    """Of everything in a table of phantoms."""
+    """Of everything in a table of generated pairs."""
     return hashlib.sha256(repr(table.to_dict("list")).encode()).hexdigest()
 
 
-@pytest.mark.parametrize("draw", [phantom_cxr, phantom_derm])
+@pytest.mark.parametrize("draw", GENERATED)
 def test_phantoms_are_the_same_by_one_process_and_by_many(draw, monkeypatch):
     alone = draw(n=120, seed=3).pairs
     monkeypatch.setattr(cores, "FEW", 10)
     monkeypatch.setattr(cores, "CHUNK", 7)
     assert digest(draw(n=120, seed=3).pairs) == digest(alone)
+
+
+def test_a_size_names_the_pairs_and_leaves_the_first_ones_as_they_are():
+    small = datasets.load("phantom-cxr:n=90")
+    large = datasets.load("phantom-cxr:n=150").pairs
+    assert small.about.name == datasets.stored_name("phantom-cxr:n=90") == "phantom-cxr-n90"
+    assert (len(small.pairs), len(large), datasets.stored_name("clipart-qa:n=90", 60)) == (90, 150, "clipart-qa-n90-60")
+    pd.testing.assert_frame_equal(large[:90].drop(columns="split"), small.pairs.drop(columns="split"))
+
+
+@pytest.mark.parametrize("size", ["n=0", "n=-5", "n=1e4", "n=", "n=007", "n=40,n=50", "16000", "n=1000001", "n=٣"])
+def test_a_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="'phantom-derm' is generated in any size from 1 to 1,000,000 pairs, said as"):
+        datasets.load(f"phantom-derm:{size}")
+
+
+def test_a_size_of_what_is_not_generated_is_refused():
+    for name in ("clipart:n=300", "ham10000:n=300"):
+        with pytest.raises(ValueError, match=f"dataset '{name.partition(':')[0]}'"):
+            datasets.stored_name(name)
 
 
 def test_other_processes_are_safe_beside_torchs_threads_and_in_a_script_without_a_guard(tmp_path):
@@ -48,7 +68,7 @@ def test_other_processes_are_safe_beside_torchs_threads_and_in_a_script_without_
     assert (done.stdout.split(), done.stderr) == (["60", "True"], "")
 
 
-@pytest.mark.parametrize("draw", [phantom_cxr, phantom_derm])
+@pytest.mark.parametrize("draw", GENERATED)
 @pytest.mark.parametrize(("n", "seed"), [(0, 0), (-1, 0), (3, -1)])
 def test_how_many_phantoms_and_of_which_seed(draw, n, seed):
     with pytest.raises(ValueError, match="n must be positive and seed not negative"):
@@ -66,8 +86,10 @@ def test_identity_is_told_without_drawing(monkeypatch, tmp_path):
         datasets.identity("phantom-cxr", 500),
         datasets.identity("phantom-derm"),
         datasets.identity("phantom-derm", 500),
+        datasets.identity("phantom-derm:n=500"),
+        datasets.identity("clipart-qa"),
     ]
-    assert len({whole, *others}) == 4
+    assert len({whole, *others}) == 6
     assert {datasets.identity(name) for name in ("clipart", "ham10000", "csv:mine.csv", "mine")} == {None}
 
 
@@ -76,6 +98,10 @@ def test_identity_changes_with_the_code_and_with_the_libraries(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(datasets, "version", lambda library: "0.0")
         assert datasets.identity("phantom-derm") != before
+    scenes = datasets.identity("clipart-qa")
     read = datasets.Path.read_bytes
-    monkeypatch.setattr(datasets.Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "skin.py"))
+    changed = ("skin.py", "emoji.parquet")
+    monkeypatch.setattr(datasets.Path, "read_bytes", lambda path: read(path) + b"#" * (path.name in changed))
     assert datasets.identity("phantom-derm") != before
+    monkeypatch.setattr(datasets.Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == changed[1]))
+    assert datasets.identity("phantom-derm") == before and datasets.identity("clipart-qa") != scenes

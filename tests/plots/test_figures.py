@@ -284,6 +284,9 @@ def small(changes, contrasts, learned):
     def draw(name, *size):
         kept = {
             "auc_by_lambda": [one_seed, chosen],
+            "cones_published": [
+                placed.assign(mean_resultant_length=0.8, stands_for="clip", beside=None, published=np.nan)
+            ],
             "cones_sphere": [placed[placed["encoder"] == ENCODERS[0]].merge(pd.DataFrame({"lam": LAMS}), "cross")],
             "cones_umap": [placed],
             "controls": [changes],
@@ -330,3 +333,34 @@ def test_the_curve_of_a_single_seed_lies_within_its_panel(small, changes):
 def test_plots_are_light():
     code = "import sys, gaplib.plots; print(*({'torch', 'umap'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
+
+
+def test_cones_stand_beside_the_published_ones():
+    keys = itertools.product(("drawn", "made"), ("mini-clip", "theirs"), ("image", "text"), ("brset", "mbrset"))
+    table = pd.DataFrame(keys, columns=["dataset", "encoder", "modality", "beside"])
+    table["dataset_domain"] = np.where(table["dataset"] == "made", "natural", "medical")
+    table["mean_resultant_length"] = np.where(table["modality"] == "image", 0.7, 0.6)
+    table["published"] = np.where(table["encoder"] == "theirs", np.nan, 0.8 + 0.1 * (table["beside"] == "brset"))
+    table["stands_for"] = table["encoder"].str.removeprefix("mini-")
+    fig = forest.cones_published(table)
+    first, second = shown(fig)
+    assert [ax.get_title() for ax in (first, second)] == ["mini-clip\nbeside clip", "theirs"]
+    hollow = [line.get_xdata() for line in first.lines if line.get_marker() == "o"]
+    ours = sorted((line.get_ydata()[0], line.get_xdata()[0]) for line in first.lines if line.get_marker() == "D")
+    np.testing.assert_allclose(ours, [(-0.17, 0.7), (0.17, 0.6), (0.83, 0.7), (1.17, 0.6)])
+    assert len(hollow) == 4 and all(sorted(x) == [0.8, 0.9] for x in hollow)
+    assert not any(len(line.get_xdata()) for line in second.lines if line.get_marker() == "o")
+    named = [text for text in first.texts if text.get_color() in style.DOMAIN.values()]
+    assert [(text.get_text(), text.xy[1]) for text in named] == [("made", 0), ("drawn", 1)]  # natural ones first
+    assert "brset, mbrset" in [text.get_text() for text in first.texts]
+    assert_apart(fig)
+
+
+def test_rows_tell_natural_from_medical(changes):
+    domains = {"one": "medical", "two": "natural", "three": "medical"}
+    fig = curves.controls(changes.assign(dataset_domain=changes["dataset"].map(domains)))
+    beside = [[text.get_text() for text in ax.texts] for ax in fig.axes[::4]]
+    assert beside == [["two", "natural"], ["three", "medical"], ["one", "medical"]]
+    bars = [ax.lines[0].get_color() for ax in fig.axes[::4]]
+    assert bars == [style.DOMAIN[domain] for _, domain in beside]
+    assert_apart(fig)

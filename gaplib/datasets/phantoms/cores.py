@@ -1,16 +1,18 @@
-"""Patients and lesions drawn by all cores: each from its own number and seed, so the rows are always the same."""
+"""Patients, lesions and scenes drawn by all cores: each from its own number and seed, so always the same."""
 
+import math
 from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
-FEW = 3000  # patients, some seconds for one core; starting processes costs CPU that what runs beside needs
+FEW = 2000  # rows, some seconds for one core; starting processes costs CPU that what runs beside needs
 CHUNK = 25  # patients that a process draws at a time
 
 
 def first_rows(n: int, draw: Callable, *arguments) -> list:
     """The first `n` rows of the patients 0, 1, 2, ..., of whom `draw(number, *arguments)` gives all rows of one.
 
+    A row depends on nothing but its patient's number and the arguments: not on `n`, nor on how many cores draw.
     Other processes are started afresh (joblib's, which end when they are idle), never forked: so it is safe beside
     torch's threads in a notebook, and in a script without `if __name__ == "__main__"`.
 
@@ -21,15 +23,17 @@ def first_rows(n: int, draw: Callable, *arguments) -> list:
     """
     rows = []
     patients = 0
+    each = 3.0  # rows of a patient; the first round tells how many they are, so that hardly one is drawn too many
     while len(rows) < n:
-        more = (n - len(rows)) // 2 + 1  # two rows each, or fewer: hardly a patient too many
-        rows += _drawn(range(patients, patients + more), draw, arguments)
+        more = math.ceil((n - len(rows)) / each)
+        rows += _drawn(range(patients, patients + more), n < FEW, draw, arguments)
         patients += more
+        each = len(rows) / patients
     return rows[:n]
 
 
-def _drawn(patients, draw, arguments):
-    if len(patients) < FEW:
+def _drawn(patients, alone, draw, arguments):
+    if alone:
         return _chunk(patients, draw, arguments)
     from joblib import Parallel, delayed
 
