@@ -68,7 +68,7 @@ EXPLORER = $(call room,project explorer)
 SWEPT = $(call room,sweep)
 PLOTS = $(call room,plots)
 FIGURES = umap-by-lambda.gif $(addsuffix .png,cones-umap cones-sphere cosines cones-published gap-by-lambda auc-by-lambda \
-	sensitivity controls verdicts published learned-lambda)
+	sensitivity learned-lambda transient treatments heads verdicts published)
 
 # The notebooks: each executed notebook is its own stamp, and names what it reads. % is the study.
 RUN = @$(PY) -m gaplib.study '$*' $<
