@@ -62,7 +62,8 @@ def test_a_small_study_reaches_its_figures(root, name):
     failed = root / f"{name}.error"
     assert not failed.exists(), failed.read_text()
     figures = {path.stem for path in (root / "figures" / name).glob("*.png")}
-    assert {"cones-umap", "gap-by-lambda", "auc-by-lambda", "controls", "verdicts", "learned-lambda"} <= figures
+    assert {"cones-umap", "gap-by-lambda", "auc-by-lambda", "sensitivity", "verdicts", "learned-lambda"} <= figures
+    assert {"transient", "treatments", "heads"} <= figures
     wanted = {(d, e) for d in STUDIES[name]["datasets"] for e in STUDIES[name]["encoders"]}
     swept = pd.read_parquet(root / "data" / "results" / name / "sweep.parquet")
     found = swept[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None)
