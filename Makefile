@@ -68,7 +68,7 @@ EXPLORER = $(call room,project explorer)
 SWEPT = $(call room,sweep)
 PLOTS = $(call room,plots)
 FIGURES = umap-by-lambda.gif $(addsuffix .png,cones-umap cones-sphere cosines cones-published gap-by-lambda auc-by-lambda \
-	sensitivity controls verdicts published learned-lambda)
+	sensitivity learned-lambda transient treatments heads verdicts published)
 
 # The notebooks: each executed notebook is its own stamp, and names what it reads. % is the study.
 RUN = @$(PY) -m gaplib.study '$*' $<
@@ -85,7 +85,8 @@ $(call ran,03-measure-the-gap): notebooks/03-measure-the-gap.ipynb $(call ran,01
 	$(RUN)
 $(call ran,04-sweep-lambda): notebooks/04-sweep-lambda.ipynb $(call ran,01-cache-features) $(MEASURED) $(SWEPT)
 	$(RUN)
-$(call ran,05-ask-when-lambda-matters): notebooks/05-ask-when-lambda-matters.ipynb $(call ran,04-sweep-lambda) $(wildcard data/published/*.csv)
+$(call ran,05-ask-when-lambda-matters): notebooks/05-ask-when-lambda-matters.ipynb $(call ran,04-sweep-lambda) $(call room,lessons) \
+		$(wildcard data/published/*.csv)
 	$(RUN)
 $(call ran,06-make-figures) $(addprefix $(MADE)figures/%/,$(FIGURES)): notebooks/06-make-figures.ipynb $(PLOTS) \
 		$(call ran,02-see-the-cone 03-measure-the-gap 04-sweep-lambda 05-ask-when-lambda-matters)

@@ -57,6 +57,7 @@ KEYS = {
     "seeds": Key(f"whole numbers from 0 to {2**32 - 1}: of the probes", _is_seed, True),
     "n_pairs": Key("a whole number above 0, of pairs to use of each dataset, or null for all", _is_size, False),
     "treatments": Key("of gaplib.sweep", TREATMENTS, True),
+    "n_followed": Key("a whole number above 0, of cells that notebook 05 follows, or null for all", _is_size, False),
     "unreadable": Key("what to do with images that cannot be read", ("stop", "skip"), False),
     "engine": Key("what encodes: ray is for many GPUs or machines", ("local", "ray"), False),
 }

@@ -3,7 +3,8 @@
 from gaplib.plots import style
 from gaplib.plots.animation import umap_by_lambda
 from gaplib.plots.clouds import cones_sphere, cones_umap, cosines
-from gaplib.plots.curves import auc_by_lambda, controls, gap_by_lambda, learned_lambda, published
+from gaplib.plots.curves import auc_by_lambda, gap_by_lambda, learned_lambda, published
+from gaplib.plots.decision import heads, transient, treatments
 from gaplib.plots.forest import cones_published, sensitivity, verdicts
 from gaplib.plots.layout import caption
 
@@ -13,13 +14,15 @@ __all__ = [
     "cones_published",
     "cones_sphere",
     "cones_umap",
-    "controls",
     "cosines",
     "gap_by_lambda",
+    "heads",
     "learned_lambda",
     "published",
     "sensitivity",
     "style",
+    "transient",
+    "treatments",
     "umap_by_lambda",
     "verdicts",
 ]

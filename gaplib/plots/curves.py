@@ -16,14 +16,6 @@ MEASURES = {
     "paired_cosine": "paired cosine",
     "relative_gap": "relative gap (RMG)",
 }
-LOOKS = {  # of the line of each treatment and training, in the order of the legend
-    "shift": {"color": "black", "ls": "-", "lw": 1.8},
-    "shift, converged": {"color": "#0072B2", "ls": "-", "lw": 1.2},
-    "shift-only": {"color": "#56B4E9", "ls": ":", "lw": 1.6},
-    "rescale": {"color": "#E69F00", "ls": "--", "lw": 1.2},
-    "gap-kept": {"color": "#CC79A7", "ls": "-.", "lw": 1.2},
-}
-OTHERS = ("#009E73", "#882255", "#999933", "#44AA99")
 OURS = "#882255"
 LEARNED = "#009E73"
 HARD = ("ham10000",)  # the published AUC of several classes is that of hard predictions
@@ -110,66 +102,6 @@ def _own_range(ax: Axes, middle: float, seen: pd.Series, std: pd.Series) -> None
     ax.set(ylim=(middle - half, middle + half), xticks=[0, 0.5, 1])
     ax.yaxis.set_major_locator(plt.MaxNLocator(3))
     ax.ticklabel_format(useOffset=False)
-
-
-def controls(curves: pd.DataFrame, note: str = "") -> Figure:
-    """What each treatment makes of its strength: the change of its mean test AUC from that at the lambda nearest 0.
-
-    The panels of a dataset share one axis, so that their slopes compare. The band is the sample standard deviation over
-    seeds of the published shift's AUC; there is none where it is missing.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        From `sweep.curve`, of several treatments or trainings: dataset, encoder, treatment, training, lam, mean, std.
-    note : str
-        What the caption adds, such as the number of pairs and seeds.
-
-    Raises
-    ------
-    ValueError
-        If a cell has more than one row for a treatment, training and lambda.
-    """
-    layout.check_once(curves, "dataset", "encoder", "treatment", "training", "lam")
-    curves = curves.assign(done=layout.done(curves))
-    looks = _looks(curves["done"].unique())
-    fig, axes, cells = layout.grid(curves, 1.15, sharex=True, sharey="row")
-    for ax, cell in cells:
-        ax.axhline(0, color="0.8", lw=0.6, zorder=0)
-        for name, look in looks.items():
-            _change(ax, cell[cell["done"] == name].sort_values("lam"), name, look)
-        ax.set(xticks=[0, 0.5, 1])
-    for ax in axes[:, 0]:
-        low, high = ax.get_ylim()
-        ax.set_ylim(min(low, -0.005), max(high, 0.005))
-        ax.yaxis.set_major_locator(plt.MaxNLocator(4))
-    layout.label_below(axes, "lambda")
-    layout.caption(fig, f"Mean test AUC less that at the lambda nearest 0. {layout.LAMBDA} {note}")
-    fig.supylabel("change of test AUC", size=8)
-    handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
-    if "shift" in looks:
-        handles.insert(1, Line2D([], [], color="0.85", lw=5, label="its std over seeds"))
-    layout.legend(fig, handles, 6)
-    return fig
-
-
-def _looks(names):
-    """The look of each name: of those of the house in their order, then of the others in theirs."""
-    looks = {name: look for name, look in LOOKS.items() if name in names}
-    colours = cycle(OTHERS)
-    for name in names:
-        if name not in looks:
-            looks[name] = {"color": next(colours), "ls": (0, (5, 1, 1, 1)), "lw": 1.2}
-    return looks
-
-
-def _change(ax, line, name, look):
-    if line.empty:
-        return
-    change = line["mean"] - line.loc[line["lam"].abs().idxmin(), "mean"]
-    ax.plot(line["lam"], change, label=name, **look)
-    if name == "shift" and line["std"].notna().any():
-        ax.fill_between(line["lam"], change - line["std"], change + line["std"], color="0.85", lw=0, zorder=0.5)
 
 
 def published(table: pd.DataFrame, note: str = "", ours: pd.DataFrame | None = None) -> Figure:

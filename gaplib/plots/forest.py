@@ -149,7 +149,7 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
     """
     layout.check_rows(table)
     layout.check_once(table, "dataset", "encoder", by)
-    lines = _lines(table)
+    lines = layout.lines(table)
     panels = table.groupby(by, sort=False)
     height = min(0.2 * len(lines), style.HIGH)
     fig, axes = layout.panels(len(panels), 3, height + 0.5, 0.5, sharex=True, sharey=True)
@@ -160,7 +160,7 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
         ax.tick_params(labelbottom=True)  # also above a place left empty
         ax.tick_params(axis="y", length=0)
     axes[0, 0].xaxis.set_major_locator(ticks)
-    _name_lines(axes, lines, layout.datasets(table))
+    layout.name_lines(axes, lines, layout.datasets(table))
     handles = [Line2D([], [], color="black", lw=width, label=name) for name, (*_, width) in INTERVALS.items()]
     margin = table["margin"].iloc[0]
     handles.append(Line2D([], [], color="0.93", lw=6, label=f"margin, {margin:g}"))
@@ -172,27 +172,6 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
         f"In brackets the smallest difference seen with 80 % power. {layout.LAMBDA} {note}",
     )
     return fig
-
-
-def _lines(table):
-    """From the top: the name of a dataset, (dataset, None), then a line for each of its cells, (dataset, encoder)."""
-    encoders = table["encoder"].unique()
-    lines = []
-    for dataset in layout.datasets(table):
-        there = set(table.loc[table["dataset"] == dataset, "encoder"])
-        lines.append((dataset, None))
-        lines.extend((dataset, encoder) for encoder in encoders if encoder in there)
-    return lines
-
-
-def _name_lines(axes: np.ndarray, lines: list, domains: dict) -> None:
-    """Encoders in black, datasets bold in the colour of their domain."""
-    axes[0, 0].set_yticks(range(len(lines)), [encoder or dataset for dataset, encoder in lines])
-    axes[0, 0].set_ylim(len(lines) - 0.4, -0.6)
-    for row in axes:
-        for label, (dataset, encoder) in zip(row[0].get_yticklabels(), lines, strict=True):
-            if encoder is None:
-                label.set(fontweight="bold", color=style.DOMAIN.get(domains[dataset], "black"))
 
 
 def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:

@@ -104,6 +104,27 @@ def name_row(ax: Axes, name: str, domain: str = "") -> None:
         ax.annotate(domain, (0, 0.5), (-54, 0), "axes fraction", "offset points", size=6.5, color=colour, **beside)
 
 
+def lines(table: pd.DataFrame) -> list:
+    """From the top: the name of a dataset, (dataset, None), then a line for each of its cells, (dataset, encoder)."""
+    encoders = table["encoder"].unique()
+    cells = []
+    for dataset in datasets(table):
+        there = set(table.loc[table["dataset"] == dataset, "encoder"])
+        cells.append((dataset, None))
+        cells.extend((dataset, encoder) for encoder in encoders if encoder in there)
+    return cells
+
+
+def name_lines(axes: np.ndarray, lines: list, domains: dict) -> None:
+    """Encoders in black, datasets bold in the colour of their domain."""
+    axes[0, 0].set_yticks(range(len(lines)), [encoder or dataset for dataset, encoder in lines])
+    axes[0, 0].set_ylim(len(lines) - 0.4, -0.6)
+    for row in axes:
+        for label, (dataset, encoder) in zip(row[0].get_yticklabels(), lines, strict=True):
+            if encoder is None:
+                label.set(fontweight="bold", color=style.DOMAIN.get(domains[dataset], "black"))
+
+
 def panels(n: int, columns: int, height: float, extra: float, **options) -> tuple[Figure, np.ndarray]:
     """n axes, at most `columns` in a row, each `height` inches high, with `extra` inches for what stands around them.
 
@@ -166,9 +187,3 @@ def check_once(table: pd.DataFrame, *columns: str) -> None:
     if len(twice):
         where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in columns)
         raise ValueError(f"more than one row for {where}: keep one kind of run (one fusion, say)")
-
-
-def done(table: pd.DataFrame) -> pd.Series:
-    """What was done in each row, as one name: the treatment, and the training where it is not the published one."""
-    trained = table["training"].map(lambda training: "" if training == "published" else f", {training}")
-    return table["treatment"] + trained

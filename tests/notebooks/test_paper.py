@@ -50,7 +50,8 @@ def test_every_cell_of_the_study_is_in_every_table(root):
     cells = {(dataset, encoder) for dataset in wanted["datasets"] for encoder in wanted["encoders"]}
     results = {p.stem: pd.read_parquet(p) for p in (root / "data" / "results" / "paper").glob("*.parquet")}
     assert results["left_out"].empty and results["refused"].empty
-    for name in ("cone", "umap", "gap", "measures", "sweep", "contrasts", "learned", "beyond", "fusion"):
+    of_probes = ("sweep", "sensitivity", "fusion", "learned", "contrasts", "treatments")
+    for name in ("cone", "umap", "gap", "measures", "beyond", *of_probes):
         assert set(results[name][["dataset", "encoder"]].itertuples(index=False, name=None)) == cells, name
     sweep = results["sweep"]
     assert set(sweep["treatment"]) == set(wanted["treatments"]) and set(sweep["lam"]) == set(wanted["lambdas"])
@@ -59,7 +60,7 @@ def test_every_cell_of_the_study_is_in_every_table(root):
 
 def test_figures_are_drawn_and_ours_stand_beside_the_published_ones(root):
     figures = {p.stem: matplotlib.image.imread(p) for p in (root / "figures" / "paper").glob("*.png")}
-    assert {"cones-umap", "auc-by-lambda", "verdicts", "published", "controls"} <= set(figures)
+    assert {"cones-umap", "auc-by-lambda", "verdicts", "published", "transient", "treatments", "heads"} <= set(figures)
     ours = [0x88 / 255, 0x22 / 255, 0x55 / 255]  # the colour that curves.published gives them
     assert (abs(figures["published"][..., :3] - ours).max(-1) < 0.01).sum() > 1000
 

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 
 from gaplib import paths, plots
-from gaplib.plots import clouds, curves, forest, layout, style
+from gaplib.plots import clouds, curves, decision, forest, style
 
 DATASETS, ENCODERS = ("one", "two", "three"), ("mini-clip", "mini-siglip", "mini-biomedclip", "mini-medsiglip")
 CELLS = list(itertools.product(DATASETS, ENCODERS))
@@ -39,15 +39,10 @@ def figures():
 
 
 @pytest.fixture
-def changes():
-    """Curves of the shift twice and of a treatment unknown to the house, rows in no order."""
-    rng = np.random.default_rng(0)
-    kinds = [("shift", "converged"), ("shift", "published"), ("mine", "published")]
-    keys = [(*cell, *kind, lam) for *cell, kind, lam in itertools.product(DATASETS, ENCODERS, kinds, LAMS)]
-    table = pd.DataFrame(keys, columns=["dataset", "encoder", "treatment", "training", "lam"])
-    table["mean"] = 0.8 + 0.02 * rng.random(len(table))
-    table["std"] = np.where(table["training"] == "converged", np.nan, 0.001)
-    return table.iloc[::-1].reset_index(drop=True)
+def one_seed():
+    """Curves of the shift, of one seed."""
+    table = pd.DataFrame(itertools.product(DATASETS, ENCODERS, LAMS), columns=["dataset", "encoder", "lam"])
+    return table.assign(mean=0.8 + 0.02 * np.random.default_rng(0).random(len(table)), std=np.nan)
 
 
 @pytest.fixture
@@ -63,6 +58,42 @@ def contrasts():
     table["margin"] = 0.005
     table["verdict"] = list(itertools.islice(itertools.cycle(forest.VERDICTS), len(table)))
     return table
+
+
+@pytest.fixture
+def paths_of_treatments():
+    """Differences along training, and at its end, of a treatment of the house and one unknown to it, in no order."""
+    keys = itertools.product(CELLS, ("shift", "mine"), (np.inf, 1, 100, 10, 1000))
+    rows = [(*cell, treatment, epoch) for cell, treatment, epoch in keys]
+    table = pd.DataFrame(rows, columns=["dataset", "encoder", "treatment", "epoch"])
+    return table.assign(difference=0.05 * np.random.default_rng(0).normal(size=len(table)), margin=0.005)
+
+
+@pytest.fixture
+def gains():
+    """Gains of two treatments by two trainings in every cell, and what holds over cells."""
+    keys = itertools.product(CELLS, ("shift", "standardise"), ("published", "converged"))
+    rows = [(*cell, treatment, training) for cell, treatment, training in keys]
+    table = pd.DataFrame(rows, columns=["dataset", "encoder", "treatment", "training"])
+    table["dataset_domain"] = np.where(table["dataset"] == "one", "natural", "medical")
+    table["difference"] = 0.03 * np.random.default_rng(0).normal(size=len(table))
+    table["mean"] = table.groupby(["treatment", "training"])["difference"].transform("mean")
+    for name, away in (("low", -0.01), ("high", 0.01), ("predicted_low", -0.08), ("predicted_high", 0.08)):
+        table[name] = table["mean"] + away
+    return table.assign(margin=0.005)
+
+
+@pytest.fixture
+def by_head():
+    """Contrasts under three heads."""
+    keys = itertools.product((("early", 0), ("early", 128), ("late", 64)), CELLS)
+    rows = [(*head, *cell) for head, cell in keys]
+    table = pd.DataFrame(rows, columns=["fusion", "hidden", "dataset", "encoder"])
+    rng = np.random.default_rng(0)
+    table["auc_0"] = rng.uniform(0.6, 0.9, len(table))
+    table["difference"] = 0.01 * rng.normal(size=len(table))
+    table["auc_1"] = table["auc_0"] + table["difference"]
+    return table.assign(low_90=table["difference"] - 0.01, high_90=table["difference"] + 0.01, margin=0.005)
 
 
 @pytest.fixture
@@ -101,48 +132,10 @@ def assert_apart(fig):
         assert box.x0 > -1 and box.y0 > -1 and box.x1 < fig.bbox.x1 + 1 and box.y1 < fig.bbox.y1 + 1
 
 
-def test_controls_draw_the_change_of_each_treatment_from_lambda_0(changes):
-    fig = curves.controls(changes, "A note.")
-    assert len(shown(fig)) == 12 and len({ax.get_xlim() for ax in fig.axes}) == 1
-    assert all(len({ax.get_ylim() for ax in fig.axes[row : row + 4]}) == 1 for row in (0, 4, 8))
-    for ax, (_, cell) in zip(fig.axes, changes.groupby(["dataset", "encoder"], sort=False), strict=True):
-        lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
-        assert list(lines) == ["shift", "shift, converged", "mine"]
-        for name, line in lines.items():
-            means = cell[layout.done(cell) == name].sort_values("lam")["mean"].to_numpy()
-            np.testing.assert_allclose(line.get_xdata(), LAMS)
-            np.testing.assert_allclose(line.get_ydata(), means - means[0], atol=1e-15)
-            assert line.get_ydata()[0] == 0
-            assert ax.get_ylim()[0] < line.get_ydata().min() and line.get_ydata().max() < ax.get_ylim()[1]
-        low, high = edges(bands(ax)[0])
-        np.testing.assert_allclose(high - low, 0.002)
-        np.testing.assert_allclose((high + low) / 2, lines["shift"].get_ydata(), atol=1e-15)
-    names = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert names == ["shift", "its std over seeds", "shift, converged", "mine"]
-    assert lines["shift"].get_color() == "black" and lines["mine"].get_color() in curves.OTHERS
-    assert "A note." in fig.get_supxlabel()
-    assert_apart(fig)
-
-
-def test_a_caption_that_grows_stays_within_the_figure(changes):
-    fig = curves.controls(changes)
+def test_a_caption_that_grows_stays_within_the_figure(learned):
+    fig = curves.learned_lambda(*learned)
     plots.caption(fig, f"{fig.get_supxlabel()}\nLeft out: {', '.join(f'dataset-{i}' for i in range(40))}.")
     assert "dataset-39" in fig.get_supxlabel() and fig.get_supxlabel().count("\n") >= 4
-    assert_apart(fig)
-
-
-def test_controls_start_at_the_lambda_nearest_0(changes):
-    fig = curves.controls(changes.assign(lam=changes["lam"] - 0.4))  # -0.4, 0.1, 0.6
-    assert all(line.get_ydata()[1] == 0 for ax in fig.axes for line in ax.lines if len(line.get_xdata()) == 3)
-
-
-def test_controls_draw_no_band_without_a_std_and_no_panel_without_rows(changes):
-    fig = curves.controls(changes.assign(std=np.nan))
-    assert not any(bands(ax) for ax in fig.axes)
-    kept = changes[(changes["dataset"] != "two") | (changes["encoder"] != "mini-clip")]
-    fig = curves.controls(kept[layout.done(kept) != "shift"])
-    assert len(shown(fig)) == 11 and not any(bands(ax) for ax in fig.axes)
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["shift, converged", "mine"]
     assert_apart(fig)
 
 
@@ -248,10 +241,12 @@ def test_learned_lambda_draws_a_line_a_seed_and_the_chosen_lambda(learned):
     assert_apart(fig)
 
 
-def test_several_runs_of_a_cell_are_refused(changes, contrasts, learned):
+def test_several_runs_of_a_cell_are_refused(paths_of_treatments, gains, by_head, contrasts, learned):
     path, chosen = learned
     for draw, tables in (
-        (curves.controls, [changes]),
+        (decision.transient, [paths_of_treatments]),
+        (decision.treatments, [gains]),
+        (decision.heads, [by_head]),
         (forest.verdicts, [contrasts]),
         (curves.learned_lambda, [path, chosen]),
     ):
@@ -265,7 +260,7 @@ def few(table, datasets, encoders):
 
 
 @pytest.fixture
-def small(changes, contrasts, learned):
+def small(one_seed, contrasts, learned, paths_of_treatments, gains, by_head):
     """A function that draws every figure of a study of so many datasets and encoders, of one seed."""
     path, chosen = learned
     chosen = chosen.assign(mean=0.81)
@@ -278,7 +273,6 @@ def small(changes, contrasts, learned):
     places = pd.DataFrame(itertools.product(range(9), ("image", "text")), columns=["pair", "modality"])
     places[["x", "y", "z"]] = np.random.default_rng(0).normal(size=(18, 3))
     placed = cells.merge(places, "cross").assign(seed=0)
-    one_seed = changes[layout.done(changes) == "shift"].assign(std=np.nan).sort_values("lam")
     quoted = one_seed.assign(metric="auc", std=0.001)
 
     def draw(name, *size):
@@ -289,12 +283,14 @@ def small(changes, contrasts, learned):
             ],
             "cones_sphere": [placed[placed["encoder"] == ENCODERS[0]].merge(pd.DataFrame({"lam": LAMS}), "cross")],
             "cones_umap": [placed],
-            "controls": [changes],
             "cosines": [binned],
             "gap_by_lambda": [measured],
+            "heads": [by_head],
             "learned_lambda": [path, chosen],
             "published": [quoted],
             "sensitivity": [slopes],
+            "transient": [paths_of_treatments],
+            "treatments": [gains],
             "verdicts": [contrasts],
         }[name]
         note = {"note": "A note."} if name == "sensitivity" else {}
@@ -320,12 +316,12 @@ def test_a_table_without_rows_is_refused(small, name):
         small(name, 0, 0)
 
 
-def test_the_curve_of_a_single_seed_lies_within_its_panel(small, changes):
+def test_the_curve_of_a_single_seed_lies_within_its_panel(small, one_seed):
     fig = small("auc_by_lambda", 3, 4)
     for ax in shown(fig):
         low, high = ax.get_ylim()
         assert low < ax.lines[0].get_ydata().min() and ax.lines[0].get_ydata().max() < high
-    steep = changes[layout.done(changes) == "shift"].assign(std=np.nan, mean=0.5 + 0.4 * changes["lam"])
+    steep = one_seed.assign(mean=0.5 + 0.4 * one_seed["lam"])
     ax = plots.auc_by_lambda(steep, steep.iloc[:0]).axes[0]
     assert ax.get_ylim()[0] < 0.5 and ax.get_ylim()[1] > 0.9
 
@@ -356,11 +352,73 @@ def test_cones_stand_beside_the_published_ones():
     assert_apart(fig)
 
 
-def test_rows_tell_natural_from_medical(changes):
+def test_rows_tell_natural_from_medical(learned):
     domains = {"one": "medical", "two": "natural", "three": "medical"}
-    fig = curves.controls(changes.assign(dataset_domain=changes["dataset"].map(domains)))
-    beside = [[text.get_text() for text in ax.texts] for ax in fig.axes[::4]]
-    assert beside == [["two", "natural"], ["three", "medical"], ["one", "medical"]]
-    bars = [ax.lines[0].get_color() for ax in fig.axes[::4]]
+    path, chosen = learned
+    fig = curves.learned_lambda(path.assign(dataset_domain=path["dataset"].map(domains)), chosen)
+    beside = [[text.get_text() for text in ax.texts if text.xy[0] == 0] for ax in fig.axes[::4]]
+    assert beside == [["two", "natural"], ["one", "medical"], ["three", "medical"]]
+    bars = [artist.get_color() for ax in fig.axes[::4] for artist in ax.lines if artist.get_linewidth() == 2.5]
     assert bars == [style.DOMAIN[domain] for _, domain in beside]
+    assert_apart(fig)
+
+
+def test_the_transient_draws_each_path_and_its_end(paths_of_treatments):
+    fig = decision.transient(paths_of_treatments, "A note.")
+    cells = paths_of_treatments.groupby(["dataset", "encoder"], sort=False)
+    for ax, ((dataset, encoder), cell) in zip(shown(fig), cells, strict=True):
+        assert ax.get_title() == f"{dataset}\n{encoder}"
+        lines = {line.get_label(): line for line in ax.lines if line.get_label() in ("shift", "mine")}
+        ends = [line.get_ydata()[0] for line in ax.lines if line.get_label() == "end"]
+        for (treatment, rows), end in zip(cell.groupby("treatment", sort=False), ends, strict=True):
+            along = rows[np.isfinite(rows["epoch"])].sort_values("epoch")
+            np.testing.assert_array_equal(lines[treatment].get_xydata(), along[["epoch", "difference"]])
+            assert end == rows.loc[np.isinf(rows["epoch"]), "difference"].item()
+        low, high = ax.get_ylim()
+        assert low == -high and cell["difference"].abs().max() < high
+    assert "A note." in fig.get_supxlabel()
+    assert_apart(fig)
+
+
+def test_treatments_draw_every_cell_and_what_holds_over_them(gains):
+    fig = decision.treatments(gains)
+    assert [ax.get_title() for ax in shown(fig)] == ["published", "converged"]
+    ticks = dict(zip((t.get_text() for t in fig.axes[0].get_yticklabels()), fig.axes[0].get_yticks(), strict=True))
+    for ax in shown(fig):
+        part = gains[gains["training"] == ax.get_title()]
+        dots = {c.get_label(): c.get_offsets() for c in ax.collections if c.get_label() in ticks}
+        assert list(dots) == ["shift", "standardise"]
+        for name, cells in part.groupby("treatment"):
+            np.testing.assert_array_equal(dots[name][:, 0], cells["difference"])
+            assert (abs(dots[name][:, 1] - ticks[name]) < 0.5).all()
+        means = [line.get_xdata()[0] for line in ax.lines if line.get_label() == "mean"]
+        np.testing.assert_array_equal(means, part.groupby("treatment", sort=False)["mean"].first())
+        segments = [c.get_segments()[0][:, 0] for c in ax.collections if isinstance(c, LineCollection)]
+        wanted = part.groupby("treatment", sort=False).first()[["low", "high", "predicted_low", "predicted_high"]]
+        np.testing.assert_array_equal(np.ravel(segments), wanted.to_numpy().ravel())
+    assert_apart(fig)
+
+
+def test_gains_of_one_cell_have_no_interval(gains):
+    whole = ["mean", "low", "high", "predicted_low", "predicted_high"]
+    fig = decision.treatments(gains.iloc[:1].assign(**dict.fromkeys(whole, np.nan)))
+    low, high = fig.axes[0].get_xlim()
+    assert low == -high and np.isfinite(high)
+    assert_apart(fig)
+
+
+def test_heads_draw_both_ends_and_the_difference(by_head):
+    fig = decision.heads(by_head)
+    left, right = shown(fig)
+    for label, column in (("lambda 0", "auc_0"), ("lambda 1", "auc_1")):
+        drawn = np.concatenate([line.get_xdata() for line in left.lines if line.get_label() == label])
+        np.testing.assert_array_equal(drawn, by_head[column])
+    drawn = np.concatenate([line.get_xdata() for line in right.lines if line.get_label() == "difference"])
+    np.testing.assert_array_equal(drawn, by_head["difference"])
+    intervals = np.concatenate([c.get_segments() for c in right.collections if isinstance(c, LineCollection)])
+    np.testing.assert_array_equal(intervals[:, :, 0], by_head[["low_90", "high_90"]])
+    ticks = dict(zip(left.get_yticks(), (t.get_text() for t in left.get_yticklabels()), strict=True))
+    assert [ticks[round(y)] for y in intervals[:, 0, 1]] == list(by_head["encoder"])
+    names = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert names[:3] == ["linear", "MLP", "late fusion"]
     assert_apart(fig)
