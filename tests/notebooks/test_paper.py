@@ -59,7 +59,7 @@ def test_every_cell_of_the_study_is_in_every_table(root):
 
 def test_figures_are_drawn_and_ours_stand_beside_the_published_ones(root):
     figures = {p.stem: matplotlib.image.imread(p) for p in (root / "figures" / "paper").glob("*.png")}
-    assert {"cones-umap", "auc-by-lambda", "verdicts", "published", "controls"} <= set(figures)
+    assert {"cones-umap", "auc-by-lambda", "verdicts", "published", "treatments"} <= set(figures)
     ours = [0x88 / 255, 0x22 / 255, 0x55 / 255]  # the colour that curves.published gives them
     assert (abs(figures["published"][..., :3] - ours).max(-1) < 0.01).sum() > 1000
 

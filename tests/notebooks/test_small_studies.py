@@ -16,7 +16,7 @@ from gaplib import features, paths
 
 pytestmark = pytest.mark.slow
 NOTEBOOKS = [str(path) for path in sorted((paths.REPO / "notebooks").glob("0[1-6]*.ipynb"))]
-EVERY = {"lambdas": [0.0, 0.5, 1.0], "seeds": [42, 43]}
+EVERY = {"lambdas": [0.0, 0.5, 1.0], "seeds": [42, 43], "n_followed": 1}
 STUDIES = {
     "one-by-one": {"datasets": ["clipart"], "encoders": ["mini-clip"], "n_pairs": 400},
     "one-by-two": {"datasets": ["clipart"], "encoders": ["mini-clip", "mini-biomedclip"], "n_pairs": 400},
@@ -62,7 +62,16 @@ def test_a_small_study_reaches_its_figures(root, name):
     failed = root / f"{name}.error"
     assert not failed.exists(), failed.read_text()
     figures = {path.stem for path in (root / "figures" / name).glob("*.png")}
-    assert {"cones-umap", "gap-by-lambda", "auc-by-lambda", "controls", "verdicts", "learned-lambda"} <= figures
+    assert {
+        "cones-umap",
+        "gap-by-lambda",
+        "auc-by-lambda",
+        "transient",
+        "treatments",
+        "heads",
+        "verdicts",
+        "learned-lambda",
+    } <= figures
     wanted = {(d, e) for d in STUDIES[name]["datasets"] for e in STUDIES[name]["encoders"]}
     swept = pd.read_parquet(root / "data" / "results" / name / "sweep.parquet")
     found = swept[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None)
@@ -71,12 +80,11 @@ def test_a_small_study_reaches_its_figures(root, name):
 
 def test_a_study_of_one_kind_makes_no_claim_about_two(root):
     folder = root / "data" / "results"
-    claims = {name: pd.read_parquet(folder / name / "claims.parquet") for name in STUDIES}
-    assert claims["one-by-one"].empty and claims["all-read-in"].empty
-    assert set(claims["one-by-two"]["by"]) == {"encoder_domain"} and set(claims["two-by-one"]["by"]) == {
-        "dataset_domain"
-    }
-    assert list(claims["one-by-one"]) == list(claims["one-by-two"])
+    claims = {name: pd.read_parquet(folder / name / "claims.parquet").set_index("claim")["answer"] for name in STUDIES}
+    assert all(list(answers.index) == ["a", "b", "c"] for answers in claims.values())
+    asked = {name for name, answers in claims.items() if "one kind" not in answers["b"]}
+    assert asked == {"two-by-one"}
+    assert "not asked: 1 and 1 datasets" in claims["two-by-one"]["b"]
 
 
 def test_a_name_that_is_neither_known_nor_stored_stops_the_first_notebook(tmp_path):

@@ -64,7 +64,17 @@ def test_results_are_tidy(root):
         "sensitivity",
         "fusion",
     } <= set(results)
-    assert {"contrasts", "claims", "learned_path", "learned", "beyond"} <= set(results)
+    assert {
+        "contrasts",
+        "transient",
+        "treatments",
+        "heads",
+        "practice",
+        "claims",
+        "learned_path",
+        "learned",
+        "beyond",
+    } <= set(results)
     assert results["sweep"]["value"].notna().all()
     distance = (
         results["gap"]
