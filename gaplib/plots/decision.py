@@ -199,6 +199,9 @@ def heads(table: pd.DataFrame, note: str = "") -> Figure:
     axes[0, 1].axvline(0, color="0.7", lw=0.6, zorder=-1)
     axes[0, 0].set_xlabel("test AUC")
     axes[0, 1].set_xlabel("AUC(1) - AUC(0)")
+    for ax in axes[0]:
+        ax.xaxis.set_major_locator(plt.MaxNLocator(4))
+        ax.xaxis.set_major_formatter("{x:g}")
     layout.name_lines(axes, lines, layout.datasets(table))
     handles = [
         Line2D([], [], color=c, lw=2, label=name) for name, c in HEAD_COLOURS.items() if name in set(table["head"])

@@ -65,7 +65,7 @@ def test_results_are_tidy(root):
         "fusion",
     } <= set(results)
     assert {"learned_path", "learned", "beyond"} <= set(results)
-    assert {"contrasts", "transient", "treatments", "heads", "claims"} <= set(results)
+    assert {"contrasts", "transient", "treatments", "heads", "practice", "claims"} <= set(results)
     assert results["sweep"]["value"].notna().all()
     distance = (
         results["gap"]
