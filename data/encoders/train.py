@@ -56,14 +56,14 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    "mini-clip": Recipe("softmax", "broad", seed=1, scale=50, steps=1500, apart=0.7),
-    "mini-siglip": Recipe("sigmoid", "broad", seed=2, scale=50, steps=1500, apart=0.7),
-    "mini-biomedclip": Recipe("softmax", "medical", seed=3, scale=50, steps=1500, apart=0.7),
-    "mini-medsiglip": Recipe("sigmoid", "medical", seed=4, scale=50, steps=1500, apart=0.7),
+    "mini-clip": Recipe("softmax", "broad", seed=1, scale=25, steps=2000, apart=0.25),
+    "mini-siglip": Recipe("sigmoid", "broad", seed=2, scale=15, bias=-11, steps=2000, apart=0.25),
+    "mini-biomedclip": Recipe("softmax", "medical", seed=3, scale=30, steps=2400, apart=0.8),
+    "mini-medsiglip": Recipe("sigmoid", "medical", seed=4, scale=30, bias=-18, steps=2400, apart=0.8),
 }
 
 
-def training_pairs(data, seed=1, drawings=12_000, phantoms=6000):
+def training_pairs(data, seed=1, drawings=4500, phantoms=6000):
     """Pairs to train on, all outside every evaluation dataset.
 
     `broad` are drawings and icons with their names. `medical` mixes some of them with chest, skin and fundus phantoms
