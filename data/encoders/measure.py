@@ -1,4 +1,4 @@
-"""Print what the minis make of the embedded datasets, the table of data/README.md: `python data/encoders/measure.py`."""
+"""Print what the minis make of the embedded datasets, as data/README.md has it: `python data/encoders/measure.py`."""
 
 import numpy as np
 import pandas as pd
