@@ -75,10 +75,6 @@ class Features:
         ValueError
             If there are no labels.
         """
-        if self.about.task is None:
-            raise ValueError(
-                f"dataset {self.about.name!r} has no labels, and this needs them: measures, views and retrieval do not"
-            )
         return targets(self.pairs, self.about)
 
 

@@ -1,4 +1,4 @@
-"""The batched sweep gives what the published protocol gives, as tests/plain.py writes it: one probe at a time."""
+"""The batched sweep gives what the published protocol gives, as tests/helpers/plain.py has it: one probe at a time."""
 
 import numpy as np
 import plain
