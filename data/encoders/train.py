@@ -56,14 +56,14 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    "mini-clip": Recipe("softmax", "broad", seed=1, scale=50, steps=1500, apart=0.7),
-    "mini-siglip": Recipe("sigmoid", "broad", seed=2, scale=50, steps=1500, apart=0.7),
-    "mini-biomedclip": Recipe("softmax", "medical", seed=3, scale=50, steps=1500, apart=0.7),
-    "mini-medsiglip": Recipe("sigmoid", "medical", seed=4, scale=50, steps=1500, apart=0.7),
+    "mini-clip": Recipe("softmax", "broad", seed=1, scale=25, steps=2000, apart=0.25),
+    "mini-siglip": Recipe("sigmoid", "broad", seed=2, scale=15, bias=-11, steps=2000, apart=0.25),
+    "mini-biomedclip": Recipe("softmax", "medical", seed=3, scale=30, steps=6000, apart=0.8),
+    "mini-medsiglip": Recipe("sigmoid", "medical", seed=4, scale=30, bias=-18, steps=6000, apart=0.8),
 }
 
 
-def training_pairs(data, seed=1, drawings=12_000, phantoms=6000):
+def training_pairs(data, seed=1, drawings=4500, phantoms=6000):
     """Pairs to train on, all outside every evaluation dataset.
 
     `broad` are drawings and icons with their names. `medical` mixes some of them with chest, skin and fundus phantoms
@@ -168,7 +168,7 @@ def measure(encoder, pixels, tokens, loss):
     every = float(image.mean(0) @ text.mean(0))
     return {
         "loss": loss,
-        "scale": float(encoder.model.logit_scale.exp()),
+        "scale": encoder.model.logit_scale.exp().item(),
         "centroid_distance": gap.centroid_distance(image, text),
         "r_image": cone.mean_resultant_length(image),
         "r_text": cone.mean_resultant_length(text),
@@ -258,8 +258,8 @@ cannot be had. For method and teaching: it knows nothing of the world, and the m
 |---|{"---|" * len(ends)}
 {chr(10).join(measured)}
 
-`curve.csv` and `curve-learned.csv` hold these by training step. Chance recall is {10 / CANDIDATES:g}. Trained by
-`python data/encoders/train.py {name}`, and with `--learned`.
+By training step: {" and ".join(f"`{runs[run]}`" for run in ends)}. Chance recall is {10 / CANDIDATES:g}. Trained by
+`python data/encoders/train.py {name}`, a learned scale with `--learned`.
 """
 
 

@@ -159,7 +159,7 @@ def split_by_group(group: Sequence, seed: int = 0, shares: Sequence[float] = (0.
     split[order] = np.array(SPLITS, object)[np.searchsorted(np.cumsum(shares)[:2], middle)]
     if len(names) > 1:
         split[order[0]] = "train"
-        split[order[-1]] = "test"
+        split[order[-1]] = "test" if shares[2] else split[order[-1]]
     return split[codes]
 
 

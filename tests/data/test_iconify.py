@@ -33,6 +33,7 @@ def sets(monkeypatch):
     icons["aliases"] = {"tea-maker": {"parent": "kettle"}}
     found = {"icons": icons, "info": {"license": {"spdx": "MIT"}}, "metadata": {"categories": {"Kitchen": ["kettle"]}}}
     monkeypatch.setattr(iconify, "icon_set", lambda name: found)
+    monkeypatch.setattr(iconify, "lexicon", dict)
     monkeypatch.setattr(iconify, "render", lambda document: Image.new("RGB", (64, 64), "white"))
 
 
@@ -50,12 +51,17 @@ def test_variants_brands_and_numbers_are_left_out(sets):
     assert len(kept) == 3 and sum("kettle" in text for text in kept) == 1
 
 
-def test_texts_vary_and_tell_the_colour():
-    drawn = [
-        iconify.broad_text("tea-pot", "red", "icon", ["kitchen", "drink"], np.random.default_rng(i)) for i in range(40)
-    ]
-    assert all(text.startswith("red tea pot") for text in drawn)
-    assert {"red tea pot", "red tea pot, icon", "red tea pot, kitchen, drink"} <= set(drawn)
+def test_a_text_tells_colour_name_keywords_and_style():
+    told = iconify.broad_text("tea-pot", "red", "icon", ["kitchen", "drink", "kitchen", "a, b"])
+    assert told == "red tea pot, kitchen, drink, icon"
+    assert iconify.broad_text("bus", "", "icon", []) == "bus, icon"
+
+
+def test_an_icon_has_the_keywords_of_its_name_or_of_the_words_in_it(monkeypatch):
+    monkeypatch.setattr(iconify, "lexicon", lambda: {"tea": ["drink"], "tea-pot": ["kettle"], "bus": ["coach"]})
+    assert iconify.associations("tea-pot") == ["kettle"]
+    assert iconify.associations("bus-tea-station") == ["coach", "drink"]
+    assert iconify.associations("nothing") == []
 
 
 def test_look_alikes_of_evaluated_drawings_are_left_out(monkeypatch):

@@ -1,0 +1,44 @@
+"""Print what the minis make of the embedded datasets, as data/README.md has it: `python data/encoders/measure.py`."""
+
+import numpy as np
+import pandas as pd
+from train import CANDIDATES, RECIPES
+
+from gaplib import cone, datasets, encoders, gap
+from gaplib.datasets.pairs import open_image
+
+EMBEDDED = ("clipart", "emoji", "clipart-qa", "phantom-cxr", "phantom-derm", "phantom-fundus")
+
+
+def test_pairs(name: str) -> pd.DataFrame:
+    """`CANDIDATES` test pairs of a dataset, drawn with a seed."""
+    pairs = datasets.load(name).pairs
+    return pairs[pairs["split"] == "test"].sample(CANDIDATES, random_state=0)
+
+
+def measured(encoder: encoders.Encoder, pairs: pd.DataFrame) -> dict[str, float]:
+    """Cones, gap and retrieval of the pairs."""
+    image = encoder.encode_images([open_image(image) for image in pairs["image"]])
+    text = encoder.encode_texts(list(pairs["text"]))
+    return {
+        "R image": cone.mean_resultant_length(image),
+        "R text": cone.mean_resultant_length(text),
+        "distance": gap.centroid_distance(image, text),
+        "paired": gap.paired_cosine(image, text),
+        "unpaired": float((image @ text.T)[~np.eye(len(image), dtype=bool)].mean()),
+        "recall@10": float(np.mean(gap.recall_at_k(image, text, 10))),
+    }
+
+
+def main() -> None:
+    tables = {name: test_pairs(name) for name in EMBEDDED}
+    rows = []
+    for name in RECIPES:
+        encoder = encoders.load(name)
+        rows += [{"dataset": dataset, "encoder": name} | measured(encoder, pairs) for dataset, pairs in tables.items()]
+    table = pd.DataFrame(rows).sort_values("dataset", key=lambda names: names.map(EMBEDDED.index), kind="stable")
+    print(table.to_markdown(index=False, floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main()
