@@ -194,27 +194,33 @@ def heads(table: pd.DataFrame, note: str = "") -> Figure:
     fig, axes = plt.subplots(1, 2, squeeze=False, sharey=True, figsize=size)
     for offset, head in zip((-0.22, 0, 0.22), HEAD_COLOURS, strict=True):
         _head(axes[0], table[table["head"] == head], lines, offset, HEAD_COLOURS[head])
-    margin = table["margin"].iloc[0]
-    axes[0, 1].axvspan(-margin, margin, color=BAND, lw=0, zorder=-2)
-    axes[0, 1].axvline(0, color="0.7", lw=0.6, zorder=-1)
-    axes[0, 0].set_xlabel("test AUC")
-    axes[0, 1].set_xlabel("AUC(1) - AUC(0)")
-    for ax in axes[0]:
-        ax.xaxis.set_major_locator(plt.MaxNLocator(4))
-        ax.xaxis.set_major_formatter("{x:g}")
+    _head_axes(*axes[0], table["margin"].iloc[0])
     layout.name_lines(axes, lines, layout.datasets(table))
-    handles = [
-        Line2D([], [], color=c, lw=2, label=name) for name, c in HEAD_COLOURS.items() if name in set(table["head"])
-    ]
-    for label, fill in (("lambda 0", "white"), ("lambda 1", style.NEUTRAL)):
-        handles.append(Line2D([], [], ls="", marker="o", ms=4, color=style.NEUTRAL, mfc=fill, label=label))
-    layout.legend(fig, [*handles, _margin(table)], 6)
+    layout.legend(fig, [*_head_handles(set(table["head"])), _margin(table)], 6)
     layout.caption(
         fig,
         "Left: hollow as encoded, filled at lambda 1. Right: the difference with its 90 % interval, over test rows by "
         f"whole groups. {layout.LAMBDA} {note}",
     )
     return fig
+
+
+def _head_axes(scores: Axes, differences: Axes, margin: float) -> None:
+    """What stands on the axes besides the heads: labels, zero and the margin."""
+    differences.axvspan(-margin, margin, color=BAND, lw=0, zorder=-2)
+    differences.axvline(0, color="0.7", lw=0.6, zorder=-1)
+    scores.set_xlabel("test AUC")
+    differences.set_xlabel("AUC(1) - AUC(0)")
+    for ax in (scores, differences):
+        ax.xaxis.set_major_locator(plt.MaxNLocator(4))
+        ax.xaxis.set_major_formatter("{x:g}")
+
+
+def _head_handles(heads: set) -> list:
+    handles = [Line2D([], [], color=colour, lw=2, label=name) for name, colour in HEAD_COLOURS.items() if name in heads]
+    for label, fill in (("lambda 0", "white"), ("lambda 1", style.NEUTRAL)):
+        handles.append(Line2D([], [], ls="", marker="o", ms=4, color=style.NEUTRAL, mfc=fill, label=label))
+    return handles
 
 
 def _head(axes: np.ndarray, part: pd.DataFrame, lines: list, offset: float, colour: str) -> None:

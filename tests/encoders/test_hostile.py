@@ -188,7 +188,7 @@ def test_images_that_are_none(mini, kind):
     }[kind]
     with pytest.raises(ValueError, match=r"(item 0 is of type|got one) .*, expected a list of PIL images; gaplib"):
         mini.encode_images(images)
-    assert mini.encode_images(iter([picture])).shape == (1, 128)
+    assert mini.encode_images(iter([picture])).shape == (1, mini.dim)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:17", "gpu", "", 3.5])

@@ -209,7 +209,7 @@ def test_bad_input_gets_one_clear_message(clouds, make_features):
     with pytest.raises(ValueError, match="paired rows needed, got 30 image and 29 text"):
         explorer.explore((image, text[:29]))
     f = make_features("binary")
-    table = sweep.sweep(f, [0.0, 1.0], [0], "converged").table
+    table = sweep.sweep(f, [0.0, 1.0], [0], training=sweep.Converged()).table
     with pytest.raises(ValueError, match="it holds 0 of made by made-encoder"):
         explorer.explore(f, sweep=table.assign(encoder="another"))
     with pytest.raises(ValueError, match="from 1 to 8 curves can be shown, it holds 9"):
