@@ -27,7 +27,7 @@ STUDIES = {
 }
 
 
-def read_in(folder, dataset, encoder, seed, d=128, n=300):
+def read_in(folder, dataset, encoder, seed, d=256, n=300):
     """Embeddings that somebody else computed, of three classes, into the store."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(3, d)) / np.sqrt(d)
