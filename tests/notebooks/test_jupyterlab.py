@@ -21,6 +21,10 @@ HOME = paths.REPO / "notebooks"
 WAIT = 300_000  # milliseconds: a busy machine may need minutes
 FLAGS = ["no-sandbox", "disable-background-networking", "disable-component-update", "disable-sync", "no-first-run"]
 STDERR = "application/vnd.jupyter.stderr"  # warnings, text bars, and errors as well
+STARTED = """
+    const prompts = [...document.querySelectorAll(".jp-Notebook .jp-CodeCell .jp-InputPrompt")].map(e => e.textContent);
+    return prompts.some(text => /[*\\d]/.test(text));
+"""
 DONE = f"""
     const prompts = [...document.querySelectorAll(".jp-Notebook .jp-CodeCell .jp-InputPrompt")].map(e => e.textContent);
     const pink = document.querySelector('.jp-Notebook [data-mime-type="{STDERR}"]');
@@ -116,12 +120,12 @@ def test_a_notebook_runs_without_pink_and_is_saved_without_outputs(chromium, lab
     page.goto(f"{url}lab/tree/notebooks/{name}.ipynb?reset")
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
     confirm = page.locator(".jp-Dialog button.jp-mod-accept").last
-    for _ in range(100):  # a click before the kernel is there asks nothing
-        if confirm.count():
+    for _ in range(50):  # a click, or a restart, before the kernel is there runs nothing
+        if page.evaluate(f"() => {{{STARTED}}}"):
             break
-        page.locator("[data-jp-item-name=restart-and-run]").first.click()
-        page.wait_for_timeout(3000)
-    confirm.click()
+        button = confirm if confirm.count() else page.locator("[data-jp-item-name=restart-and-run]").first
+        button.click()
+        page.wait_for_timeout(6000)
     page.wait_for_function(f"() => {{{DONE}}}")
     shown = page.locator(f'.jp-Notebook [data-mime-type="{STDERR}"]').all_inner_texts()
     assert shown == []
