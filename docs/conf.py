@@ -1,26 +1,18 @@
 """Sphinx makes a book of the executed notebooks of a study, `build/{study}`: see `book` in the Makefile."""
 
-import inspect
 import shutil
-from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math import latex2mathml
 
-import gaplib
 from gaplib import paths
 
 project = "gaplib"
 html_title = "The cone effect and the modality gap"
-extensions = ["myst_nb"]
-include_patterns = ["*.md", "[0-9]*.ipynb", "lessons/*.ipynb"]  # not failed-*.ipynb
-myst_enable_extensions = ["dollarmath"]
-nb_execution_mode = "off"
-nb_output_stderr = "remove"  # progress bars
-nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
-nb_ipywidgets_js = {}  # would come from the network, as MathJax would
-html_math_renderer = "mathml"
+extensions = ["myst_nb", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_codeautolink"]
+include_patterns = ["*.md", "[0-9]*.ipynb", "lessons/*.ipynb", "reference/*.rst"]  # not failed-*.ipynb
+templates_path = ["templates"]
 html_theme = "sphinx_book_theme"
 html_theme_options = {
     "navbar_persistent": [],  # a second search field
@@ -34,28 +26,41 @@ html_css_files = ["book.css"]
 html_copy_source = False
 html_show_search_summary = False  # it would fetch each page found, which browsers forbid on the file system
 
+# Chapters
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_output_stderr = "remove"  # progress bars
+nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
+nb_ipywidgets_js = {}  # would come from the network, as MathJax would
+html_math_renderer = "mathml"
+
+# Reference: a page for each room that `reference.md` names, with what the room's `__all__` shows.
+autosummary_ignore_module_all = False
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+default_role = "py:obj"  # what a docstring has in backticks is a link where it is known, and code where it is not
+viewcode_line_numbers = True
+codeautolink_concat_default = True  # a cell goes on where the last one ended
+codeautolink_autodoc_inject = True  # "used in"
+
 
 def gather(source, pages):
     """Put our own pages, the study and its figures beside its executed notebooks."""
     for page in pages.glob("*.md"):
-        shutil.copy(page, source)
+        (source / page.name).write_text(in_book(page.read_text(encoding="utf-8")), encoding="utf-8")
+    gallery = (paths.REPO / "figures" / "README.md").read_text(encoding="utf-8")
+    (source / "gallery.md").write_text(in_book(gallery), encoding="utf-8")
     shutil.copy(paths.STUDIES / f"{source.name}.yaml", source / "study.yaml")
-    (source / "reference.md").write_text(reference(), encoding="utf-8")
     ignore = shutil.ignore_patterns("*.pdf")
     shutil.copytree(paths.figures(source.name), source / "figures", ignore=ignore, dirs_exist_ok=True)
 
 
-def reference():
-    """A page with every public name and its documentation, as it stands there: formulas and all are plain text."""
-    page = "# Reference\n\nWhat gaplib has, room by room, as `help` shows it in Python.\n"
-    for room in gaplib.__all__:
-        module = import_module(f"gaplib.{room}")
-        page += f"\n## {room}\n\n```text\n{inspect.getdoc(module)}\n```\n"
-        for name in module.__all__:
-            thing = getattr(module, name)
-            if callable(thing):
-                page += f"\n### {room}.{name}\n\n```text\n{name}{inspect.signature(thing)}\n\n"
-                page += f"{inspect.getdoc(thing)}\n```\n"
+def in_book(page):
+    """Links of a page that is read in the repository, too: notebooks lie beside it, and figures are the study's own."""
+    for there, here in (("../notebooks/", ""), ("../figures/gallery/", "figures/"), ("gallery/", "figures/")):
+        page = page.replace(f"]({there}", f"]({here}")
     return page
 
 
