@@ -205,7 +205,7 @@ def neighbour_mixing(
 ) -> float:
     r"""Share of cross-modal points among the k nearest neighbours, over its expectation when mixed.
 
-    .. math:: \frac{\text{cross-modal among the } k \text{ nearest}}{k} \; \Big/ \; \frac{2 n m}{(n + m)(n + m - 1)}
+    .. math:: \frac{\mathrm{share}}{2 n m / ((n + m) (n + m - 1))}
 
     0 when no point has a neighbour of the other modality, 1 when they are mixed; more when a row's nearest neighbours
     are its partners. A point is no neighbour of itself, so k is less than the number of points.
