@@ -22,7 +22,7 @@ NOTEBOOKS = [path.stem for path in sorted(HOME.glob("[0-9]*.ipynb"))]
 LESSONS = [f"lessons/{name}" for name in ("cone-from-random-networks", "watch-the-gap-form", "move-the-gap-by-hand")]
 ROOMS = ["cone", "gap", "modulate", "project", "datasets", "datasets.pairs", "datasets.own", "encoders", "features"]
 ROOMS += ["sweep", "sweep.beyond", "plots", "plots.style", "explorer", "study", "lessons"]
-PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching", "your-pairs", "your-embeddings", "paper-study", "in-python"]
+PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching", "your-pairs", "paper-study", "in-python"]
 PAGES += ["which-measure", "reference", *(f"reference/gaplib.{room}" for room in ROOMS), "gallery", "glossary", "data"]
 # PAGES is in reading order
 
