@@ -107,11 +107,11 @@ def link_terms(app, doctree, docname):
     terms = {name.lower(): anchor for (kind, name), (_, anchor) in objects if kind == "term" and len(name) > 1}
     if docname.startswith(("glossary", "reference")):
         return
-    words = re.compile(rf"\b({'|'.join(sorted(terms, key=len, reverse=True))})(?=s?\b)", re.IGNORECASE)
+    words = re.compile(rf"\b({'|'.join(sorted(terms, key=len, reverse=True))})s?\b", re.IGNORECASE)
     glossary = app.builder.get_relative_uri(docname, "glossary")
     for text in list(doctree.findall(nodes.Text)):
         found = words.search(text)
-        if found and isinstance(text.parent, TEXTS) and (anchor := terms.pop(found[0].lower(), None)):
+        if found and isinstance(text.parent, TEXTS) and (anchor := terms.pop(found[1].lower(), None)):
             link = nodes.reference("", found[0], refuri=f"{glossary}#{anchor}", internal=True, classes=["term"])
             parts = [nodes.Text(text[: found.start()]), link, nodes.Text(text[found.end() :])]
             text.parent.replace(text, parts)

@@ -28,7 +28,7 @@ class Training(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As it stands in tables: "published", or what differs from that.
+        """As it stands in tables, "published", or what differs from that.
 
         Examples
         --------
@@ -56,7 +56,7 @@ class Converged(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As it stands in tables: "converged", and what differs from the defaults."""
+        """As it stands in tables, "converged", and what differs from the defaults."""
         return ", ".join(filter(None, ["converged", _differences(self, Converged())]))
 
 
