@@ -96,6 +96,13 @@ def name_array_like(app, what, name, thing, options, signature, returns):
     return signature and (signature.replace(ARRAY_LIKE, "ArrayLike"), returns)
 
 
+def find_in_rooms(app, env, node, shown):
+    """Find what a docstring names as its readers would, such as `modulate.shift`."""
+    if node.get("refdomain") == "py" and "." in node["reftarget"]:
+        name = f"gaplib.{node['reftarget']}"
+        return env.domains["py"].resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, shown)
+
+
 def skip_fields(app, what, name, thing, skip, options):
     """Leave out the fields of a named tuple, which stand in its signature; None leaves the others as they are."""
     return isinstance(thing, TUPLE_FIELD) or None
@@ -110,8 +117,9 @@ def link_terms(app, doctree, docname):
     words = re.compile(rf"\b({'|'.join(sorted(terms, key=len, reverse=True))})s?\b", re.IGNORECASE)
     glossary = app.builder.get_relative_uri(docname, "glossary")
     for text in list(doctree.findall(nodes.Text)):
-        found = words.search(text)
-        if found and isinstance(text.parent, TEXTS) and (anchor := terms.pop(found[1].lower(), None)):
+        found = words.search(text) if isinstance(text.parent, TEXTS) else None
+        anchor = terms.pop(found[1].lower(), None) if found else None
+        if anchor:
             link = nodes.reference("", found[0], refuri=f"{glossary}#{anchor}", internal=True, classes=["term"])
             parts = [nodes.Text(text[: found.start()]), link, nodes.Text(text[found.end() :])]
             text.parent.replace(text, parts)
@@ -162,3 +170,4 @@ def setup(app):
     app.connect("doctree-resolved", say_used_in, priority=600)  # after the lists are made
     app.connect("autodoc-process-signature", name_array_like)
     app.connect("autodoc-skip-member", skip_fields)
+    app.connect("missing-reference", find_in_rooms)
