@@ -136,7 +136,7 @@ def test_next_leads_through_the_book_and_previous_back(book, page):
         ("ReLU", "Make a cone from random networks", LESSONS[0]),
         ("LambdaShift", "gaplib.modulate.LambdaShift", "reference/gaplib.modulate"),
         ("vmf_kappa", "gaplib.cone.vmf_kappa", "reference/gaplib.cone"),
-        ("RMG", "RMG", "glossary"),
+        ("RMG", "Glossary", "glossary"),
     ],
 )
 def test_search_finds_a_word(book, page, word, title, name):
