@@ -105,8 +105,8 @@ BOOK = $(BUILD)/book
 book: $(BOOK)/index.html ## all notebooks and lessons as a site to read offline, into build/STUDY/book
 	@echo "$(BOOK)/index.html is up to date"
 $(BOOK)/index.html: $(patsubst notebooks/%,$(BUILD)/%,$(wildcard notebooks/[0-9]*.ipynb)) $(LESSONS) \
-		$(addprefix $(DRAWN)/,$(FIGURES)) $(wildcard docs/*.*)
-	@rm -rf $(BOOK)
+		$(addprefix $(DRAWN)/,$(FIGURES)) $(wildcard docs/*.* docs/templates/*) figures/README.md $(SOURCES)
+	@rm -rf $(BOOK) $(BUILD)/reference
 	@$(PY) -m sphinx -q -W -c docs $(BUILD) $(BOOK)
 
 lab: .venv/stamp ## open the notebooks in JupyterLab

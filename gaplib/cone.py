@@ -30,10 +30,11 @@ __all__ = [
 
 
 def mean_cosine(x: ArrayLike) -> float:
-    """Mean cosine between two different rows (Ethayarajh 2019; Liang et al. 2022).
+    r"""Mean cosine between two different rows (Ethayarajh 2019; Liang et al. 2022).
 
-    The mean over i != j of x_i . x_j is (|sum x|^2 - n) / (n (n - 1)), from -1 / (n - 1) to 1: near 0 for isotropic
-    rows, 1 when all rows are the same.
+    .. math:: \frac{1}{n (n - 1)} \sum_{i \ne j} x_i \cdot x_j = \frac{\left| \sum_i x_i \right|^2 - n}{n (n - 1)}
+
+    From -1 / (n - 1) to 1: near 0 for isotropic rows, 1 when all rows are the same.
 
     Examples
     --------
@@ -46,7 +47,9 @@ def mean_cosine(x: ArrayLike) -> float:
 
 
 def mean_resultant_length(x: ArrayLike) -> float:
-    """Length of the mean row, R = |mean x|: the source paper's cone strength (Mardia & Jupp 2000; arXiv 2603.17246).
+    r"""Length of the mean row: the source paper's cone strength (Mardia & Jupp 2000; arXiv 2603.17246).
+
+    .. math:: R = \left| \frac{1}{n} \sum_i x_i \right|
 
     From 0, for rows that cancel, to 1, when all rows are the same.
 
@@ -59,7 +62,9 @@ def mean_resultant_length(x: ArrayLike) -> float:
 
 
 def spherical_variance(x: ArrayLike) -> float:
-    """One minus the mean resultant length, 1 - R; exact in tight cones, where R is near 1 (Mardia & Jupp 2000).
+    """One minus the mean resultant length; exact in tight cones, where that is near 1 (Mardia & Jupp 2000).
+
+    .. math:: 1 - R
 
     From 0, when all rows are the same, to 1, for rows that cancel.
 
@@ -73,7 +78,9 @@ def spherical_variance(x: ArrayLike) -> float:
 
 
 def vmf_kappa(x: ArrayLike) -> float:
-    """Concentration of the von Mises-Fisher distribution of the rows, R (d - R^2) / (1 - R^2) (Banerjee et al. 2005).
+    r"""Concentration of the von Mises-Fisher distribution of the rows (Banerjee et al. 2005).
+
+    .. math:: \hat{\kappa} = \frac{R (d - R^2)}{1 - R^2}
 
     From 0, for rows that cancel, upwards: large for tight cones, and refused when all rows are the same, where it has
     no bound.
@@ -99,7 +106,9 @@ class ConeAngle(NamedTuple):
 
 
 def cone_angle(x: ArrayLike) -> ConeAngle:
-    """Angles between the rows and their mean direction, in degrees; refused when the rows cancel and have none.
+    r"""Angles between the rows and their mean direction, in degrees; refused when the rows cancel and have none.
+
+    .. math:: \theta_i = \arccos \frac{x_i \cdot m}{|m|}, \quad m = \frac{1}{n} \sum_j x_j
 
     Examples
     --------
@@ -119,7 +128,9 @@ def cone_angle(x: ArrayLike) -> ConeAngle:
 
 
 def effective_rank(x: ArrayLike) -> float:
-    """Exponential of the entropy of the L1-normalised singular values of the centred rows (Roy & Vetterli 2007).
+    r"""Exponential of the entropy of the L1-normalised singular values of the centred rows (Roy & Vetterli 2007).
+
+    .. math:: \exp \left( - \sum_k p_k \log p_k \right), \quad p_k = \frac{\sigma_k}{\sum_j \sigma_j}
 
     From 1, a line, to min(n - 1, d), all directions alike; refused when all rows are the same.
 
@@ -134,7 +145,9 @@ def effective_rank(x: ArrayLike) -> float:
 
 
 def participation_ratio(x: ArrayLike) -> float:
-    """Effective number of directions, (sum e)^2 / sum e^2 of the covariance eigenvalues e.
+    r"""Effective number of directions, of the eigenvalues e of the covariance.
+
+    .. math:: \frac{(\sum_k e_k)^2}{\sum_k e_k^2}
 
     From 1, a line, to d, all directions alike; refused when all rows are the same.
 
@@ -148,12 +161,15 @@ def participation_ratio(x: ArrayLike) -> float:
 
 
 def iso_score(x: ArrayLike) -> float:
-    """How evenly the principal components share the variance: IsoScore (Rudman et al. 2022).
+    r"""How evenly the principal components share the variance: IsoScore (Rudman et al. 2022).
 
-    With w the d variances along the principal components, w^ = sqrt(d) w / |w| and
-    delta = |w^ - 1| / sqrt(2 (d - sqrt d)), it is ((d - delta^2 (d - sqrt d))^2 - d) / (d (d - 1)):
-    (k - 1) / (d - 1) when k of d directions share the variance evenly, so 0 for a line and 1 for all directions alike.
-    Refused when all rows are the same, or d is 1.
+    .. math:: \frac{(d - \delta^2 (d - \sqrt{d}))^2 - d}{d (d - 1)}
+
+    .. math:: \delta = \frac{|\hat{w} - 1|}{\sqrt{2 (d - \sqrt{d})}}, \quad \hat{w} = \frac{\sqrt{d} \, w}{|w|}
+
+    Here w are the d variances along the principal components. The score is (k - 1) / (d - 1) when k of d directions
+    share the variance evenly, so 0 for a line and 1 for all directions alike. Refused when all rows are the same, or d
+    is 1.
 
     Examples
     --------
@@ -179,7 +195,9 @@ def _spectrum(x):
 
 
 def uniformity(x: ArrayLike, sample: int | None = rows.SAMPLE, seed: int = 0) -> float:
-    """Logarithm of the mean over i != j of exp(-2 |x_i - x_j|^2) (Wang & Isola 2020).
+    r"""How evenly the rows cover the sphere, from all their distances (Wang & Isola 2020).
+
+    .. math:: \log \frac{1}{n (n - 1)} \sum_{i \ne j} \exp \left( -2 |x_i - x_j|^2 \right)
 
     From -8 to 0: 0 when all rows are the same, near -4 for uniform rows in many dimensions. Compares all rows with all
     rows, in chunks, so it takes a seeded sample of at most `sample` rows; None takes all of them.

@@ -37,7 +37,9 @@ __all__ = [
 
 
 def gap_vector(image: ArrayLike, text: ArrayLike) -> np.ndarray:
-    """Displacement from the text centroid to the image centroid, mean(image) - mean(text), (d,) (Liang et al. 2022).
+    r"""Displacement from the text centroid to the image centroid, (d,) (Liang et al. 2022).
+
+    .. math:: \mathrm{gap} = \frac{1}{n} \sum_i \mathrm{image}_i - \frac{1}{m} \sum_j \mathrm{text}_j
 
     Examples
     --------
@@ -49,7 +51,9 @@ def gap_vector(image: ArrayLike, text: ArrayLike) -> np.ndarray:
 
 
 def centroid_distance(image: ArrayLike, text: ArrayLike) -> float:
-    """Length of the gap vector, |mean(image) - mean(text)| from 0 to 2 (L2M; Liang et al. 2022).
+    r"""Length of the gap vector, from 0 to 2 (L2M; Liang et al. 2022).
+
+    .. math:: \left| \mathrm{gap} \right|
 
     Examples
     --------
@@ -60,7 +64,9 @@ def centroid_distance(image: ArrayLike, text: ArrayLike) -> float:
 
 
 def paired_distance(image: ArrayLike, text: ArrayLike) -> float:
-    """Mean distance of pairs, mean over i of |image_i - text_i| (L2I; Schrodi et al. 2025).
+    r"""Mean distance of pairs (L2I; Schrodi et al. 2025).
+
+    .. math:: \frac{1}{n} \sum_i \left| \mathrm{image}_i - \mathrm{text}_i \right|
 
     From 0 to 2; at least the centroid distance.
 
@@ -73,7 +79,9 @@ def paired_distance(image: ArrayLike, text: ArrayLike) -> float:
 
 
 def paired_cosine(image: ArrayLike, text: ArrayLike) -> float:
-    """Mean cosine of pairs, mean over i of image_i . text_i, from -1 to 1 (Wang & Isola 2020).
+    r"""Mean cosine of pairs, from -1 to 1 (Wang & Isola 2020).
+
+    .. math:: \frac{1}{n} \sum_i \mathrm{image}_i \cdot \mathrm{text}_i
 
     Examples
     --------
@@ -84,9 +92,11 @@ def paired_cosine(image: ArrayLike, text: ArrayLike) -> float:
 
 
 def alignment(image: ArrayLike, text: ArrayLike) -> float:
-    """Mean squared distance of pairs, |image_i - text_i|^2 = 2 - 2 paired cosine (Wang & Isola 2020).
+    r"""Mean squared distance of pairs (Wang & Isola 2020).
 
-    From 0, aligned, to 4.
+    .. math:: \frac{1}{n} \sum_i \left| \mathrm{image}_i - \mathrm{text}_i \right|^2
+
+    From 0, aligned, to 4; 2 - 2 `paired_cosine`.
 
     Examples
     --------
@@ -106,7 +116,9 @@ def _over_pairs(image: ArrayLike, text: ArrayLike, each: Callable[[np.ndarray, n
 
 
 def relative_gap(image: ArrayLike, text: ArrayLike) -> float:
-    """Relative modality gap of at least two pairs, RMG = D / (D + (D_ii + D_tt) / 2) (Schrodi et al. 2025).
+    r"""Relative modality gap (RMG) of at least two pairs (Schrodi et al. 2025).
+
+    .. math:: \mathrm{RMG} = \frac{D}{D + (D_{ii} + D_{tt}) / 2}
 
     With the distance (1 - cosine) / 2, D is the mean over the pairs, and D_ii and D_tt are the means over different
     rows inside a modality. From 0, when every pair coincides, to 1, when each modality is one point; refused when both
@@ -191,7 +203,9 @@ def linear_separability(image: ArrayLike, text: ArrayLike, sample: int | None = 
 def neighbour_mixing(
     image: ArrayLike, text: ArrayLike, k: int = 10, sample: int | None = rows.SAMPLE, seed: int = 0
 ) -> float:
-    """Share of cross-modal points among the k nearest neighbours, over its expectation when mixed.
+    r"""Share of cross-modal points among the k nearest neighbours, over its expectation when mixed.
+
+    .. math:: \frac{\mathrm{share}}{2 n m / ((n + m) (n + m - 1))}
 
     0 when no point has a neighbour of the other modality, 1 when they are mixed; more when a row's nearest neighbours
     are its partners. A point is no neighbour of itself, so k is less than the number of points.
@@ -213,11 +227,16 @@ def neighbour_mixing(
 
 
 def mmd(image: ArrayLike, text: ArrayLike, sample: int | None = 2000, seed: int = 0) -> float:
-    """Unbiased squared maximum mean discrepancy with a Gaussian kernel (Gretton et al. 2012).
+    r"""Unbiased squared maximum mean discrepancy with a Gaussian kernel (Gretton et al. 2012).
 
-    The kernel is exp(-|x - y|^2 / (2 s^2)), and s the median distance between different points of both modalities
-    together; refused when that is 0. Near 0, and as often below it as above, when at least two rows of each are
-    distributed alike; at most 2.
+    .. math:: \mathrm{MMD}^2 = \mathrm{mean}_{i \ne j} \, \kappa(\mathrm{image}_i, \mathrm{image}_j)
+        + \mathrm{mean}_{i \ne j} \, \kappa(\mathrm{text}_i, \mathrm{text}_j)
+        - 2 \, \mathrm{mean}_{i, j} \, \kappa(\mathrm{image}_i, \mathrm{text}_j)
+
+    .. math:: \kappa(x, y) = \exp \left( - \frac{|x - y|^2}{2 s^2} \right)
+
+    Here s is the median distance between different points of both modalities together; refused when that is 0. Near 0,
+    and as often below it as above, when at least two rows of each are distributed alike; at most 2.
 
     Examples
     --------
@@ -239,10 +258,12 @@ def mmd(image: ArrayLike, text: ArrayLike, sample: int | None = 2000, seed: int 
 
 
 def frechet_distance(image: ArrayLike, text: ArrayLike) -> float:
-    """Frechet distance of the Gaussians fitted to each modality, of at least two rows each (Dowson & Landau 1982).
+    r"""Frechet distance of the Gaussians fitted to each modality, of at least two rows each (Dowson & Landau 1982).
 
-    |dm|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), with means m and covariances C, is the squared 2-Wasserstein distance, and
-    the "FID" when rows are Inception features. 0 when both agree; at least the squared centroid distance.
+    .. math:: |m_1 - m_2|^2 + \mathrm{tr} \left( C_1 + C_2 - 2 (C_1 C_2)^{1/2} \right)
+
+    With means m and covariances C, this is the squared 2-Wasserstein distance, and the "FID" when rows are Inception
+    features. 0 when both agree; at least the squared centroid distance.
 
     Examples
     --------

@@ -1,6 +1,8 @@
-"""Moving the image cloud and the text cloud: the lambda shift, its rivals, lambda as a scikit-learn transformer.
+r"""Moving the image cloud and the text cloud: the lambda shift, its rivals, lambda as a scikit-learn transformer.
 
-Every move is x' = normalise(scale x + by), of `image` and `text` as in `gaplib.gap`: rows of unit norm, shape (n, d),
+.. math:: x' = \mathrm{normalise}(\mathrm{scale} \cdot x + \mathrm{by})
+
+Every move has this form, of `image` and `text` as in `gaplib.gap`: rows of unit norm, shape (n, d),
 as many images as texts or not. It gives both, moved and of unit norm again. `by_lambda` measures what the shift does.
 
 What a move takes from rows it may take from others than it moves, so that nothing is fitted on test rows: `gap`, a
@@ -31,15 +33,16 @@ Rows = tuple[np.ndarray, np.ndarray]  # of images and of texts
 
 
 def shift(image: ArrayLike, text: ArrayLike, lam: float, gap: ArrayLike | None = None) -> Rows:
-    """The lambda shift: both clouds moved towards each other, then put back on the unit sphere (arXiv 2603.17246).
+    r"""The lambda shift: both clouds moved towards each other, then put back on the unit sphere (arXiv 2603.17246).
 
-    text'  = normalise(text  + (lam / 2) gap)
-    image' = normalise(image - (lam / 2) gap),   gap = mean(image) - mean(text)
+    .. math:: \mathrm{image}' = \mathrm{normalise} \left( \mathrm{image} - \frac{\lambda}{2} \, \mathrm{gap} \right)
 
-    Before renormalising, the centroid distance becomes |1 - lam| times what it was: lam = 0 leaves the rows as
-    encoded; at lam = 1 the centroids coincide, so after renormalising their distance is small but need not be 0;
-    lam < 0 widens the gap and lam > 1 overshoots. This is not the delta of `liang_shift`, nor mean-centring. lam may be
-    any number from -1e6 to 1e6.
+    .. math:: \mathrm{text}' = \mathrm{normalise} \left( \mathrm{text} + \frac{\lambda}{2} \, \mathrm{gap} \right)
+
+    The gap is mean(image) - mean(text), or the one given. Before renormalising, the centroid distance becomes
+    abs(1 - lam) times what it was: lam = 0 leaves the rows as encoded; at lam = 1 the centroids coincide, so after
+    renormalising their distance is small but need not be 0; lam < 0 widens the gap and lam > 1 overshoots. This is not
+    the delta of `liang_shift`, nor mean-centring. lam may be any number from -1e6 to 1e6.
 
     Examples
     --------
@@ -53,13 +56,17 @@ def shift(image: ArrayLike, text: ArrayLike, lam: float, gap: ArrayLike | None =
 
 
 def liang_shift(image: ArrayLike, text: ArrayLike, delta: float, gap: ArrayLike | None = None) -> Rows:
-    """The shift of Liang et al. 2022: as `shift`, but counted in units of length along the gap.
+    r"""The shift of Liang et al. 2022: as `shift`, but counted in units of length along the gap.
 
-    text'  = normalise(text  + (delta / 2) gap / |gap|)
-    image' = normalise(image - (delta / 2) gap / |gap|)
+    .. math:: \mathrm{image}' = \mathrm{normalise} \left(
+        \mathrm{image} - \frac{\delta}{2} \frac{\mathrm{gap}}{|\mathrm{gap}|} \right)
 
-    Before renormalising, the centroid distance becomes |centroid distance - delta|: the same delta closes a narrow gap
-    and hardly touches a wide one. It is `shift` with lam = delta / |gap|. A gap of zero has no direction: refused.
+    .. math:: \mathrm{text}' = \mathrm{normalise} \left(
+        \mathrm{text} + \frac{\delta}{2} \frac{\mathrm{gap}}{|\mathrm{gap}|} \right)
+
+    Before renormalising, the centroid distance becomes abs(centroid distance - delta): the same delta closes a narrow
+    gap and hardly touches a wide one. It is `shift` with lam = delta over the length of the gap. A gap of zero has no
+    direction: refused.
 
     Examples
     --------
@@ -77,7 +84,9 @@ def liang_shift(image: ArrayLike, text: ArrayLike, delta: float, gap: ArrayLike 
 
 
 def centre(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
-    """Each modality's own mean taken off, then renormalised (as in GR-CLIP and I0T).
+    r"""Each modality's own mean taken off, then renormalised (as in GR-CLIP and I0T).
+
+    .. math:: x' = \mathrm{normalise}(x - \mathrm{mean}(x))
 
     Before renormalising, both centroids are at the origin and their distance is 0; after it, it is small. Unlike
     `shift` it also takes away the cones, since no mean direction is left.
@@ -97,10 +106,14 @@ def centre(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
 
 
 def realign(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
-    """ReAlign: texts alone are moved, onto the mean and the spread of the images.
+    r"""ReAlign: texts alone are moved, onto the mean and the spread of the images.
 
-    text'  = normalise(s (text - mean_text) + mean_image),   s = sqrt(tr cov_image / tr cov_text)
-    text'' = normalise(text' - mean(text') + mean_image)
+    .. math:: \mathrm{text}' = \mathrm{normalise} \left( s \, (\mathrm{text} - \mathrm{mean}(\mathrm{text}))
+        + \mathrm{mean}(\mathrm{image}) \right), \quad
+        s = \sqrt{\frac{\mathrm{tr} \, C_\mathrm{image}}{\mathrm{tr} \, C_\mathrm{text}}}
+
+    .. math:: \mathrm{text}'' = \mathrm{normalise} \left( \mathrm{text}' - \mathrm{mean}(\mathrm{text}')
+        + \mathrm{mean}(\mathrm{image}) \right)
 
     Before the last renormalising, the centroids coincide; after it, their distance is small. Images stay as they are.
     Texts that are all the same have no spread and are refused.
@@ -302,10 +315,14 @@ def _sums(image, text, half, gap):
 
 
 def shifted_norms(x: np.ndarray, steps: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """Norms that n unit rows would have after x + step gap, for m steps at once and without moving anything, (n, m).
+    r"""Norms that n unit rows would have after x + step gap, for m steps at once and without moving anything, (n, m).
 
-    |x'|^2 = 1 + 2 step x.gap + step^2 |gap|^2, where step is -lambda / 2 for images and lambda / 2 for texts. With it,
-    a linear score of a moved and renormalised row is (w.x + step w.gap) / |x'|: one matrix product serves every lambda.
+    .. math:: |x'|^2 = 1 + 2 \, \mathrm{step} \; x \cdot \mathrm{gap} + \mathrm{step}^2 \, |\mathrm{gap}|^2
+
+    The step is -lambda / 2 for images and lambda / 2 for texts. With it, one matrix product serves every lambda, for a
+    linear score of a moved and renormalised row is
+
+    .. math:: \frac{w \cdot x + \mathrm{step} \; w \cdot \mathrm{gap}}{|x'|}
 
     Examples
     --------

@@ -136,7 +136,7 @@ def read(kind: str, rest: str, name: str, **said: str | list[str] | None) -> Dat
     name : str
         What the dataset is to be called.
     **said : str, list of str, or None
-        As after ` with `; both may be said.
+        As after "with" in a name; both may be said.
 
     Raises
     ------

@@ -68,7 +68,7 @@ class Features:
 
     @property
     def targets(self) -> np.ndarray:
-        """Labels as numbers: int64 codes, or a float32 0/1 matrix when the task is multilabel.
+        """Labels as numbers, int64 codes, or a float32 0/1 matrix when the task is multilabel.
 
         Raises
         ------

@@ -24,10 +24,12 @@ def learn_lambda(
     lr: float = 1e-2,
     training: probe.Training = probe.Training(),  # noqa: B008
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train lambda itself together with the linear early-fusion probe, by gradient through the closed form.
+    r"""Train lambda itself together with the linear early-fusion probe, by gradient through the closed form.
 
-    |x + s gap|^2 = 1 + 2 s x.gap + s^2 |gap|^2 is a smooth function of s = -lambda / 2 or lambda / 2, so the loss has a
-    gradient in lambda. The gap is fitted on training rows; the probe trains as published, lambda by its own step size.
+    .. math:: |x + s \, \mathrm{gap}|^2 = 1 + 2 s \, x \cdot \mathrm{gap} + s^2 \, |\mathrm{gap}|^2
+
+    This is a smooth function of s = -lambda / 2 or lambda / 2, so the loss has a gradient in lambda. The gap is fitted
+    on training rows; the probe trains as published, lambda by its own step size.
 
     Parameters
     ----------

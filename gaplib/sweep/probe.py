@@ -28,7 +28,7 @@ class Training(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As it stands in tables: "published", or what differs from that.
+        """As it stands in tables, "published", or what differs from that.
 
         Examples
         --------
@@ -41,7 +41,7 @@ class Training(NamedTuple):
 class Converged(NamedTuple):
     """Linear probe to convergence (L-BFGS), its L2 strength C chosen by validation AUC, one for each lambda.
 
-    It minimises `loss` of the n training rows, class weights included, plus |w|^2 / (2 C n); the bias is free. With one
+    It minimises `loss` of the n training rows, class weights included, plus w.w / (2 C n); the bias is free. With one
     output that is scikit-learn's C; with several classes it is for sample weights of mean 1; and of k labels, whose
     losses are averaged, each has scikit-learn's probe of C / k.
 
@@ -56,7 +56,7 @@ class Converged(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As it stands in tables: "converged", and what differs from the defaults."""
+        """As it stands in tables, "converged", and what differs from the defaults."""
         return ", ".join(filter(None, ["converged", _differences(self, Converged())]))
 
 

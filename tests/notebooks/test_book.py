@@ -1,5 +1,6 @@
 """The book of the smoke study, read in Chromium from the file system with the network off."""
 
+import importlib
 import json
 import os
 import re
@@ -12,19 +13,24 @@ from urllib.parse import unquote, urldefrag, urljoin
 import pytest
 from pages import WAIT, launch
 
+import gaplib
 from gaplib import paths
 
 pytestmark = pytest.mark.slow
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = [path.stem for path in sorted(HOME.glob("[0-9]*.ipynb"))]
 LESSONS = [f"lessons/{name}" for name in ("cone-from-random-networks", "watch-the-gap-form", "move-the-gap-by-hand")]
-PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching", "reference"]  # in reading order
+ROOMS = ["cone", "gap", "modulate", "project", "datasets", "datasets.pairs", "datasets.own", "encoders", "features"]
+ROOMS += ["sweep", "sweep.beyond", "plots", "plots.style", "explorer", "study", "lessons"]
+PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching", "your-pairs", "paper-study", "in-python"]
+PAGES += ["which-measure", "reference", *(f"reference/gaplib.{room}" for room in ROOMS), "gallery", "glossary", "data"]
+# PAGES is in reading order
 
 
-def build(root):
-    """Run Sphinx as `make book` does; what it printed, and the folder of the book."""
+def build(root, builder="html"):
+    """Run Sphinx as `make book` does; what it printed, and the folder of the book. "dummy" writes no page."""
     source = root / "build" / "smoke"
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-c", str(paths.REPO / "docs")]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", builder, "-c", str(paths.REPO / "docs")]
     command += [str(source), str(source / "book")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"GAPLIB_ROOT": str(root)})
     return done, source / "book"
@@ -128,8 +134,9 @@ def test_next_leads_through_the_book_and_previous_back(book, page):
     ("word", "title", "name"),
     [
         ("ReLU", "Make a cone from random networks", LESSONS[0]),
-        ("LambdaShift", "Reference", "reference"),
-        ("RMG", "Reference", "reference"),
+        ("LambdaShift", "gaplib.modulate.LambdaShift", "reference/gaplib.modulate"),
+        ("vmf_kappa", "gaplib.cone.vmf_kappa", "reference/gaplib.cone"),
+        ("RMG", "Glossary", "glossary"),
     ],
 )
 def test_search_finds_a_word(book, page, word, title, name):
@@ -159,7 +166,7 @@ def test_the_first_page_shows_the_study(book, page):
 
 
 @pytest.mark.parametrize("width", [360, 800, 1366])
-@pytest.mark.parametrize("name", ["00-start-here", "02-see-the-cone", "03-measure-the-gap", "reference"])
+@pytest.mark.parametrize("name", ["00-start-here", "02-see-the-cone", "reference/gaplib.gap", "gallery"])
 def test_nothing_is_cut_off_and_wide_tables_scroll_beside_the_names_of_their_rows(book, page, name, width):
     page.set_viewport_size({"width": width, "height": 900})
     page.goto((book / f"{name}.html").as_uri())
@@ -178,6 +185,51 @@ def test_nothing_is_cut_off_and_wide_tables_scroll_beside_the_names_of_their_row
         }""")
         assert name_left >= left - 1 and last_right <= right + 1
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_reference_has_every_public_function_and_class(book, room):
+    module = importlib.import_module(f"gaplib.{room}")
+    own = [name for name, thing in vars(module).items() if getattr(thing, "__module__", "") == module.__name__]
+    page = (book / "reference" / f"gaplib.{room}.html").read_text()
+    for name in getattr(module, "__all__", own):
+        if callable(getattr(module, name)) and not name.startswith("_"):
+            assert f'id="gaplib.{room}.{name}"' in page, name
+
+
+def test_every_door_is_a_room_of_the_reference():
+    assert set(gaplib.__all__) <= set(ROOMS)
+
+
+def test_the_reference_sets_equations_and_leads_to_the_source_and_to_the_chapters(book, page):
+    page.goto((book / "reference" / "gaplib.gap.html").as_uri())
+    entry = page.locator("dl:has(> dt[id='gaplib.gap.gap_vector'])")
+    assert entry.locator("math").count() == 1
+    assert entry.locator("details a[href^='../03-measure-the-gap.html#']").count() >= 1
+    entry.get_by_text("[source]").click()
+    assert page.locator("#gap_vector .viewcode-back").count() == 1
+
+
+def test_a_chapter_leads_to_the_reference_and_to_the_glossary(book, page):
+    page.goto((book / "03-measure-the-gap.html").as_uri())
+    links = page.eval_on_selector_all("article a", "links => links.map(link => link.getAttribute('href'))")
+    assert "reference/gaplib.gap.html#gaplib.gap.summary" in links
+    assert [link for link in links if link.startswith("glossary.html#term-")]
+
+
+def test_a_page_is_printed_light_and_alone_with_all_columns(book, page):
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 700, "height": 1000})  # what A4 has between its margins
+    page.goto((book / "02-see-the-cone.html").as_uri())
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert (
+        not page.locator(".bd-sidebar-primary, .bd-header-article, .prev-next-footer").locator("visible=true").count()
+    )
+    right = page.eval_on_selector_all("table, img, pre", "all => all.map(x => x.getBoundingClientRect().right)")
+    assert max(right) <= 700
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
 def test_light_and_dark(book, page):
@@ -251,6 +303,6 @@ def test_a_link_to_a_notebook_that_is_not_there_fails_the_build(copy, tmp_path):
     shutil.copytree(copy, tmp_path, dirs_exist_ok=True)
     cell = {"cell_type": "markdown", "source": "[nowhere](99-nowhere.ipynb)"}
     add_cell(tmp_path / "build" / "smoke" / "00-start-here.ipynb", cell)
-    done, _ = build(tmp_path)
+    done, _ = build(tmp_path, "dummy")
     assert done.returncode != 0
     assert [line for line in done.stderr.splitlines() if "WARNING" in line] == re.findall(".*99-nowhere.*", done.stderr)
