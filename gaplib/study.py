@@ -38,6 +38,10 @@ def _is_size(one):
     return one is None or (_is_seed(one) and one > 0)
 
 
+LEAST = 16  # pairs of a dataset: a map takes more than the 15 neighbours of each
+LEAST_TEST = 5  # test pairs: of five folds, that tell how well a plane separates the modalities, each needs one
+
+
 class Key(NamedTuple):
     """What may stand under one key: its values pass a test, or are among the names to choose from."""
 
@@ -153,20 +157,51 @@ def available(load: Callable, names: Iterable, *options, stored: Iterable = ()) 
 
 
 def stored(datasets: Sequence[str], encoders: Sequence[str], n_pairs: int | None = None) -> dict:
-    """Stored features of a study by (dataset, encoder), whether encoded here or read in; without those that are not."""
+    """Stored features of a study by (dataset, encoder), whether encoded here or read in; without those that are not.
+
+    Raises
+    ------
+    ValueError
+        If two of the study's datasets or encoders have one name, and so one place for their features.
+    """
     from gaplib import features
 
-    pairs = product(datasets, encoders)
+    pairs = list(product(datasets, encoders))
+    taken = {}
+    for pair in pairs:
+        other = taken.setdefault(features.place(*pair, n_pairs), pair)
+        if other != pair:
+            one = f"{' by '.join(other)} and {' by '.join(pair)}"
+            raise ValueError(f"{one} have one name, and so one place; say `... as NAME` of one, or rename its folder")
     return available(lambda pair: features.load(*pair, n_pairs), pairs)[0]
 
 
 def cells(datasets: Sequence[str], encoders: Sequence[str], n_pairs: int | None = None) -> list:
-    """The features of `stored`, for notebooks that cannot do without any: FileNotFoundError if there are none."""
+    """The features of `stored`, for notebooks that cannot do without any.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    ValueError
+        If there are too few pairs of a dataset to measure or to draw, or two of one name.
+    """
     found = stored(datasets, encoders, n_pairs)
     if not found:
         wanted = f"{', '.join(datasets)} by {', '.join(encoders)}"
         raise FileNotFoundError(f"none of the study's features are stored; run notebook 01 first ({wanted})")
+    for f in found.values():
+        _check_size(f)
     return list(found.values())
+
+
+def _check_size(f):
+    n_test = len(f.rows("test"))
+    if len(f.pairs) < LEAST or n_test < LEAST_TEST:
+        raise ValueError(
+            f"dataset {f.about.name!r} has too few pairs for a study: {len(f.pairs)}, {n_test} of them for testing, "
+            f"where {LEAST} and {LEAST_TEST} are the least; of two or more, `cone` and `gap` have measures"
+        )
 
 
 # What a kernel is told, unless its user has said otherwise. Where another program runs beside it, threads that wait by

@@ -304,8 +304,8 @@ def _check_variety(pairs, about, where):
     there = set(pairs["split"])
     groups = pairs["group"].nunique()
     if groups == 1:
-        n = len(pairs)
-        raise ValueError(f"{where}: {n:,} rows, but one group ({shown(pairs['group'][0])}): two splits need two groups")
+        what = f"{len(pairs):,} rows, but one group ({shown(pairs['group'][0])})" if len(pairs) > 1 else "only one pair"
+        raise ValueError(f"{where}: {what}: two splits need two groups")
     if empty := [split for split in ("train", "test") if split not in there]:
         size = f"there are {len(pairs):,} rows in {groups:,} groups"
         raise ValueError(f"{where}: split {empty[0]!r} has no rows; {size}: add pairs, or give some this split")
