@@ -210,8 +210,16 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 WIDGET = "application/vnd.jupyter.widget-view+json"  # how a progress bar stands in a notebook
 
 
-def run(name: str, notebook: str | Path) -> Path:
+def run(name: str, notebook: str | Path, parameters: dict | None = None) -> Path:
     """Execute one notebook under a study into `build/{study}/`, lessons into its `lessons/`: the whole, or nothing.
+
+    Parameters
+    ----------
+    name : str
+        A file of `notebooks/studies`; any name where there are `parameters`.
+    notebook : str or Path
+    parameters : dict, optional
+        What stands in that file, by default.
 
     Raises
     ------
@@ -221,7 +229,7 @@ def run(name: str, notebook: str | Path) -> Path:
         If a cell fails; the notebook up to that cell is kept as `build/{study}/failed-{notebook}`.
     """
     notebook = Path(notebook).resolve()
-    parameters = {"study": name} | load(name)
+    parameters = {"study": name} | (load(name) if parameters is None else parameters)
     target = _target(name, notebook)
     unfinished = target.with_name(f"failed-{target.name}")
     _execute(notebook, unfinished, parameters)
@@ -273,13 +281,21 @@ def _clear_bars(path):
     nbformat.write(notebook, path)
 
 
-def _run_or_exit(name, notebook):
-    """Run a notebook; whatever goes wrong ends this process with one line."""
+def run_all(name: str, notebooks: Iterable[Path], parameters: dict | None = None) -> None:
+    """Run notebooks one after the other, saying how long each took; what goes wrong ends the process with one line."""
+    for notebook in notebooks:
+        start = time.monotonic()
+        _say(f"{name}: {notebook.stem} ...")
+        _run_or_exit(name, notebook, parameters)
+        _say(f"{name}: {notebook.stem} took {time.monotonic() - start:.0f} s")
+
+
+def _run_or_exit(name, notebook, parameters):
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
     try:
-        run(name, notebook)
+        run(name, notebook, parameters)
     except PapermillExecutionError as error:
         message = re.sub(r"\x1b\[[0-9;]*m", "", str(error.evalue))
         sys.exit(f"{notebook.name}, cell {error.cell_index}: {error.ename}: {message}")
@@ -306,10 +322,7 @@ def main() -> None:
     for notebook in arguments.notebooks:
         if not notebook.is_file():
             sys.exit(f"there is no notebook {notebook}")
-        start = time.monotonic()
-        _say(f"{arguments.study}: {notebook.stem} ...")
-        _run_or_exit(arguments.study, notebook)
-        _say(f"{arguments.study}: {notebook.stem} took {time.monotonic() - start:.0f} s")
+    run_all(arguments.study, arguments.notebooks)
 
 
 if __name__ == "__main__":

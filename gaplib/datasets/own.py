@@ -40,6 +40,9 @@ SAYABLE = (*USUAL, "domain", "root")
 SAID = re.compile(r"(.+?) with (\w+=.*)", re.DOTALL)
 PART = re.compile(r", *(?=\w+=)")
 SAMPLE = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")  # a file of a WebDataset shard: its sample, and which part of it
+ENDINGS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}
+HELD = {"dataset_info.json": "disk", "dataset_dict.json": "disk", "*.tar": "tar", "metadata.*": "folder"}
+HELD |= {"*/metadata.*": "folder", "*.parquet": "parquet", "*.json*": "json"}  # by a folder; the first that is there
 PICTURES = ("jpg", "jpeg", "png", "webp")
 SLIPS = 0.1  # share of a label's rows that may be wrong: it is refused with them, not taken for no label
 
@@ -81,6 +84,28 @@ def parse(rest: str) -> Named:
     if mark and not Path(rest).expanduser().exists():
         return Named(path, name, said)
     return Named(rest, "", said)
+
+
+def of_a_kind(pairs: str) -> str:
+    """The name of own pairs whose kind is not said: their ending tells it, of a folder what lies in it.
+
+    Any other name is left as it is.
+
+    Examples
+    --------
+    >>> of_a_kind("folder/mine.jsonl with text=title"), of_a_kind("hub:ORG/NAME"), of_a_kind("clipart")
+    ('json:folder/mine.jsonl with text=title', 'hub:ORG/NAME', 'clipart')
+    """
+    path = Path(parse(pairs).path).expanduser()
+    if pairs.partition(":")[0] in KINDS:
+        return pairs
+    if not path.is_dir():
+        kind = ENDINGS.get(path.suffix.lower())
+        return f"{kind}:{pairs}" if kind else pairs
+    for pattern, kind in HELD.items():
+        if any(path.glob(pattern)):
+            return f"{kind}:{pairs}"
+    raise ValueError(f"{path} holds none of {', '.join(HELD)}, so it is no folder of pairs that is known")
 
 
 def _checked(said):
