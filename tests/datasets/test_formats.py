@@ -16,8 +16,9 @@ from formats import N, caption
 from gaplib import datasets, paths
 from gaplib.datasets.pairs import fingerprint, open_image, targets
 
-README = (paths.REPO / "README.md").read_text()
-NAMES = re.findall(r"^\|[^|]*\| `([^`]+)` \|", README.partition("## Your own pairs")[2], re.MULTILINE)
+DOCUMENTED = (paths.REPO / "docs" / "your-pairs.md").read_text()
+NAMES = re.findall(r"^\|[^|]*\| `([^`]+)` \|", DOCUMENTED, re.MULTILINE)
+WRITTEN = re.findall(r"```python\n(.*?)```", DOCUMENTED, re.DOTALL)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,7 +64,7 @@ def facts(dataset):
     return table.assign(number=numbers)
 
 
-def test_readme_names_every_form():
+def test_the_page_about_your_pairs_names_every_form():
     assert {name.partition(":")[0] for name in NAMES} == set(datasets.own.KINDS)
 
 
@@ -87,16 +88,28 @@ def test_every_form_gives_the_same_pairs(here, name):
     assert fingerprint(dataset) == fingerprint(datasets.load(name))
 
 
-LINES = re.search(r"```python\n(from gaplib import cone, features, gap\n.*?)```", README, re.DOTALL)[1]
+@pytest.fixture
+def documented(here, root):
+    """The files that the page names, beside those of `here`."""
+    place = here.parent
+    rows = [{"photo": r["image"], "title": r["text"], "breed": r["label"], "owner": i} for i, r in enumerate(ROWS)]
+    formats.make_csv(here / "odd.csv", rows)
+    formats.make_csv(here / "bad.csv", [*formats.unlabelled(ROWS), {"image": "photos/0.png", "text": ""}])
+    formats.make_embeddings(place)
+    return place
 
 
-@pytest.mark.parametrize("name", [NAMES[0], *[name for name in NAMES if name.startswith(("json:", "tar:"))][:2]])
-def test_the_lines_of_readme_run_as_written(here, root, name):
-    written = LINES.replace(NAMES[0], name)
-    assert len(written.splitlines()) <= 6 and name in written
-    there = {}
-    exec(written, there)
-    assert len(there["f"].pairs) >= N and there["image"].shape == there["text"].shape
+ROWS = formats.records(start="photos/")
+
+
+def test_what_the_page_about_your_pairs_shows_runs_as_written(documented, tmp_path, monkeypatch, capsys):
+    for place, lines in enumerate(WRITTEN):  # each by itself: many of the files are called `mine`
+        monkeypatch.setenv("GAPLIB_ROOT", str(tmp_path / str(place)))
+        assert len([line for line in lines.splitlines() if line]) <= 7, lines
+        exec(lines, {})
+    assert {name for name in NAMES if not any(name in lines for lines in WRITTEN)} == set()
+    assert "row 12: the text is empty" in capsys.readouterr().out
+    assert (documented / "explorer.html").is_file()
 
 
 def test_columns_are_said_in_the_name_or_by_keywords(here, tmp_path):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = [path.stem for path in sorted(HOME.glob("[0-9]*.ipynb"))]
 LESSONS = [f"lessons/{name}" for name in ("cone-from-random-networks", "watch-the-gap-form", "move-the-gap-by-hand")]
-PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching", "reference"]  # in reading order
+PAGES = ["index", *NOTEBOOKS, *LESSONS, "teaching", "your-pairs", "reference"]  # in reading order
 
 
 def build(root):
