@@ -232,6 +232,36 @@ def lines(*records):
     return write
 
 
+def again(path):
+    """A shard with the first of its files once more."""
+    formats.make_shard(path)
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(tarfile.TarInfo("some/00000.png"))
+
+
+def metadata(content):
+    """A folder of photos with a `metadata.csv` of this content."""
+
+    def write(path):
+        formats.photos(path)
+        (path / "metadata.csv").write_text(content)
+
+    return write
+
+
+def stored(cut=1, **columns):
+    """What `save_to_disk` writes of these columns, of whose file only a share is left."""
+
+    def write(path):
+        import datasets as library
+
+        library.Dataset.from_dict(columns).save_to_disk(str(path))
+        for file in path.glob("*.arrow"):  # none where there are no rows
+            file.write_bytes(file.read_bytes()[: int(file.stat().st_size * cut)])
+
+    return write
+
+
 BAD = [
     ("csv:bad.csv", Path.mkdir, "bad.csv is no file; csv: and tsv: read one table"),
     ("tsv:bad.tsv", text(""), "bad.tsv cannot be read as a UTF-8 CSV"),
@@ -279,17 +309,28 @@ BAD = [
     ("tar:bad.tar", text("no tar" * 500), "bad.tar cannot be read as an uncompressed tar of pairs .invalid header"),
     ("tar:bad.tar", cut(formats.make_shard, 0.4), "cannot be read as an uncompressed tar of pairs"),
     ("tar:bad", Path.mkdir, r"bad holds no \*.tar"),
+    ("tar:bad.tar", again, "bad.tar cannot be read .*it holds some/00000.png twice"),
+    ("folder:bad", metadata("file_name,text,text\n0.png,a,b\n"), "metadata.csv: column 'text' is there more than once"),
+    ("folder:bad", metadata("file_name,text\n"), "bad: there are no pairs"),
+    ("folder:bad", metadata(""), "bad cannot be read by the library datasets .No columns"),
+    ("folder:bad", metadata("file_name,text\n0.png,a\n9.jpg,b\n"), "row 1 .image '9.jpg'.: no such image under"),
+    ("folder:bad", metadata("file_name,text\n0.png,1\n1.png,2\n"), "bad: column 'text' holds int64; text must be"),
+    ("disk:bad", stored(image=[], caption=[]), "bad: there are no pairs"),
+    ("disk:bad", stored(image=["0.png"], caption=[5]), "bad: column 'caption' holds int64; text must be strings"),
+    ("disk:bad", stored(image=["0.png"]), "bad: no column 'text'"),
+    ("disk:bad", stored(cut=0.5, image=["0.png"] * 9, caption=["a"] * 9), "bad cannot be read by the library datasets"),
+    ("parquet:bad.parquet", lambda path: pq.write_table(pa.table({"image": [], "text": []}), path), "there are no pai"),
 ]
 
 
 @pytest.mark.parametrize(("name", "make", "message"), BAD)
-def test_what_is_no_table_of_pairs_gets_one_clear_message(tmp_path, root, name, make, message):
+def test_what_is_no_table_of_pairs_gets_one_clear_message(tmp_path, root, name, make, message, caplog):
     kind, _, file = name.partition(":")
     make(tmp_path / file)
     before = set(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match=message) as error:
         datasets.load(f"{kind}:{tmp_path / file}")
-    assert len(str(error.value)) < 800 and "\n" not in str(error.value)
+    assert len(str(error.value)) < 800 and "\n" not in str(error.value) and not caplog.records
     assert set(tmp_path.rglob("*")) == before  # nothing half-written
 
 
