@@ -43,9 +43,9 @@ def images():
     return [Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)) for h, w in sizes]
 
 
-def test_all_eight_names_are_registered():
+def test_all_eight_names_are_registered_and_medsiglip_in_both_ways_of_resizing():
     minis = {name.removeprefix("mini-") for name in MINIS}
-    assert set(encoders.REGISTRY) == set(MINIS) | minis
+    assert set(encoders.REGISTRY) == set(MINIS) | minis | {"medsiglip-card"}
     with pytest.raises(ValueError, match="unknown encoder 'mini-clop': did you mean 'mini-clip'"):
         encoders.load("mini-clop")
 
@@ -115,6 +115,22 @@ def test_the_released_four_are_as_the_library_has_them(released, folder, images)
     np.testing.assert_allclose(released.encode_images(images[:8]), image, atol=1e-5)
     np.testing.assert_allclose(released.encode_texts(TEXTS), text, atol=1e-5)
     assert released.encode_images(images[:8]).std(0).max() > 1e-3  # and they tell images apart
+
+
+def test_medsiglip_as_its_card_evaluates_it(folder, tmp_path, monkeypatch):
+    for name in ("medsiglip", "medsiglip-card"):
+        (tmp_path / name).symlink_to(folder / "medsiglip")
+    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(tmp_path))
+    card, usual = (encoders.load(name, "cpu") for name in ("medsiglip-card", "medsiglip"))
+    size = card.pixels([Image.new("RGB", (8, 8))]).shape[-1]
+    noise = np.random.default_rng(0).integers(0, 256, (4 * size, 4 * size, 3), np.uint8)
+    # From four pixels to one, without antialiasing: the mean of the two in the middle, along both sides.
+    middle = noise.reshape(size, 4, size, 4, 3)[:, 1:3, :, 1:3].mean((1, 3)).astype(np.uint8)
+    images = [Image.fromarray(noise)]
+    np.testing.assert_allclose(card.pixels(images)[0].permute(1, 2, 0), middle / 127.5 - 1, atol=1e-5)
+    assert card.pixels(images).std() > 1.5 * usual.pixels(images).std()  # which smooths
+    np.testing.assert_array_equal(card.encode_texts(TEXTS), usual.encode_texts(TEXTS))
+    assert card.preprocessing != usual.preprocessing and encoders.domain("medsiglip-card") == "medical"
 
 
 def test_texts_are_padded_and_cut_as_published(released):
