@@ -110,9 +110,9 @@ $(BOOK)/index.html: $(patsubst notebooks/%,$(BUILD)/%,$(wildcard notebooks/[0-9]
 	@$(PY) -m sphinx -q -W -c docs $(BUILD) $(BOOK)
 
 # One dataset of yours, or embeddings of one; by way of the environment, for a path may hold what a shell would read.
-report: export PAIRS := $(value PAIRS)
-report: export EMBEDDINGS := $(value EMBEDDINGS)
-report: export ENCODERS := $(or $(value ENCODERS),mini-clip)
+report: override export PAIRS := $(value PAIRS)
+report: override export EMBEDDINGS := $(value EMBEDDINGS)
+report: override export ENCODERS := $(or $(value ENCODERS),mini-clip)
 report: .venv/stamp ## one page about your pairs: PAIRS=folder/mine.csv ENCODERS="clip mini-clip", or EMBEDDINGS=mine.npz
 	@$(PY) -m gaplib.report --pairs "$$PAIRS" --encoders "$$ENCODERS" --embeddings "$$EMBEDDINGS"
 

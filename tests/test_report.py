@@ -1,6 +1,7 @@
 """One page about pairs or embeddings: what it holds, that it needs no network, and what is refused beforehand."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from made import sphere
 
-from gaplib import report
+from gaplib import paths, report
 
 
 @pytest.fixture
@@ -37,6 +38,24 @@ def test_what_cannot_be_reported_on_is_told_before_anything_runs(ask, tmp_path):
     assert ask(*mine, "").startswith("say by which encoders")
     assert ask(*mine, "mini-clop").startswith("unknown encoder 'mini-clop': did you mean 'mini-clip'")
     assert "'clip': openai/clip-vit-base-patch32" in ask(*mine, "clip")  # not on this machine, nor a network
+
+
+def test_make_hands_on_a_path_of_any_characters():
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+    odd = "my pairs/$x;'y'.csv with text=title, label="
+    command = [
+        "make",
+        "--silent",
+        "--old-file",
+        ".venv/stamp",
+        "report",
+        "PY=echo",
+        f"PAIRS={odd}",
+        "ENCODERS=clip mini-clip",
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=paths.REPO, check=True).stdout
+    assert said.strip() == f"-m gaplib.report --pairs {odd} --encoders clip mini-clip --embeddings"
 
 
 def test_pairs_are_encoded_by_the_encoders_that_are_here(root, tmp_path, capsys):

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import AutoModel, AutoProcessor, CLIPModel, SiglipModel
 
-from gaplib import encoders, paths
-from gaplib.datasets.pairs import open_image
+from gaplib import encoders, features, paths
+from gaplib.datasets.pairs import About, Dataset, open_image
 from gaplib.datasets.phantoms import cxr, derm
 from gaplib.gap import recall_at_k
 
@@ -89,8 +89,8 @@ def test_embeddings_are_unit_rows_whatever_the_batch(name, folder, images, monke
     assert encoder.encode_texts([]).shape == (0, encoder.dim)
 
 
-def by_the_library(encoder, folder, images, texts):
-    """Image and text embeddings by the library's own call."""
+def by_the_library(encoder, folder, images, texts, model=None):
+    """Image and text embeddings by the library's own call, of transformers with a model that is loaded already."""
     folder = folder / encoder.name
     if isinstance(encoder.model, open_clip.CustomTextCLIP):
         whole = folder.parent / "whole"  # open_clip wants all in one folder, named in the configuration
@@ -105,7 +105,8 @@ def by_the_library(encoder, folder, images, texts):
         return model.eval().encode_image(pixels, normalize=True), model.encode_text(tokens, normalize=True)
     processor = AutoProcessor.from_pretrained(folder)
     inputs = processor(images=images, text=texts, padding="max_length", truncation=True, return_tensors="pt")
-    out = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()(**inputs)
+    model = model or AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    out = model(**inputs)
     return out.image_embeds, out.text_embeds
 
 
@@ -255,15 +256,21 @@ def test_lower_precision_is_close(released, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "dim"), [("clip", 512), ("siglip", 768), ("biomedclip", 512), ("medsiglip", 1152)])
-def test_the_released_architectures_at_their_full_size(tmp_path, monkeypatch, images, name, dim):
-    checkpoints.make(tmp_path, name, full=True)
-    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(tmp_path))
+def test_the_released_architectures_at_their_full_size(root, tmp_path, monkeypatch, images, name, dim):
+    folder = tmp_path / "full"
+    checkpoints.make(folder, name, full=True)
+    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(folder))
     encoder = encoders.load(name, "cpu")
-    shutil.rmtree(tmp_path)  # gigabytes, which pytest would keep
     millions = {"clip": 151.3, "siglip": 203.4, "biomedclip": 195.9, "medsiglip": 878.3}  # of parameters
     assert sum(p.numel() for p in encoder.model.parameters()) / 1e6 == pytest.approx(millions[name], abs=0.1)
     assert encoder.dim == dim
-    assert encoder.encode_images(images[:1]).shape == encoder.encode_texts(["a dog"]).shape == (1, dim)
+    table = pd.DataFrame({"image": images[:2], "text": TEXTS[:2], "split": ["train", "test"], "group": ["a", "b"]})
+    f = features.extract(Dataset(table, About("two", "natural")), encoder, workers=0)
+    with torch.inference_mode():
+        image, text = by_the_library(encoder, folder, images[:2], TEXTS[:2], encoder.model)
+    shutil.rmtree(folder)  # gigabytes, which pytest would keep
+    for stored, direct in zip(f.paired(), (image, text), strict=True):
+        np.testing.assert_allclose(stored, direct, atol=1e-5)
 
 
 def test_distinct_texts_are_told_apart(encoder):
