@@ -1,12 +1,16 @@
-"""Print what the minis make of the embedded datasets, as data/README.md has it: `python data/encoders/measure.py`."""
+"""Print what the minis make of the embedded datasets, beside what is published of the released encoders.
+
+`python data/encoders/measure.py`; data/README.md has both tables.
+"""
 
 import numpy as np
 import pandas as pd
 from train import CANDIDATES, RECIPES
 
-from gaplib import cone, datasets, encoders, gap
+from gaplib import cone, datasets, encoders, gap, paths
 from gaplib.datasets.pairs import open_image
 
+MEDICAL = ("mimic-cxr", "ham10000", "brset", "mbrset")
 EMBEDDED = ("clipart", "emoji", "clipart-qa", "phantom-cxr", "phantom-derm", "phantom-fundus")
 
 
@@ -30,6 +34,16 @@ def measured(encoder: encoders.Encoder, pairs: pd.DataFrame) -> dict[str, float]
     }
 
 
+def published() -> pd.DataFrame:
+    """Least and greatest published R by kind of dataset and modality, one row an encoder."""
+    table = pd.read_csv(paths.DATA / "published" / "published_cone.csv")
+    kind = np.where(table["dataset"].isin(MEDICAL), "medical", "natural")
+    grouped = table.groupby(["encoder", kind, "modality"])["mean_resultant_length"]
+    spans = grouped.agg(lambda r: f"{r.min():.2f} to {r.max():.2f}").unstack([1, 2])
+    spans.columns = [f"{kind}, {modality}" for kind, modality in spans.columns]
+    return spans.reset_index()
+
+
 def main() -> None:
     tables = {name: test_pairs(name) for name in EMBEDDED}
     rows = []
@@ -38,6 +52,7 @@ def main() -> None:
         rows += [{"dataset": dataset, "encoder": name} | measured(encoder, pairs) for dataset, pairs in tables.items()]
     table = pd.DataFrame(rows).sort_values("dataset", key=lambda names: names.map(EMBEDDED.index), kind="stable")
     print(table.to_markdown(index=False, floatfmt=".2f"))
+    print(published().to_markdown(index=False))
 
 
 if __name__ == "__main__":

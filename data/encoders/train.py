@@ -58,12 +58,12 @@ class Recipe(NamedTuple):
 RECIPES = {
     "mini-clip": Recipe("softmax", "broad", seed=1, scale=25, steps=2000, apart=0.25),
     "mini-siglip": Recipe("sigmoid", "broad", seed=2, scale=15, bias=-11, steps=2000, apart=0.25),
-    "mini-biomedclip": Recipe("softmax", "medical", seed=3, scale=30, steps=6000, apart=0.8),
-    "mini-medsiglip": Recipe("sigmoid", "medical", seed=4, scale=30, bias=-18, steps=6000, apart=0.8),
+    "mini-biomedclip": Recipe("softmax", "medical", seed=3, scale=50, steps=2500, apart=0.2),
+    "mini-medsiglip": Recipe("sigmoid", "medical", seed=4, scale=40, bias=-24, steps=5000, apart=0.2, lr=5e-4),
 }
 
 
-def training_pairs(data, seed=1, drawings=4500, phantoms=6000):
+def training_pairs(data, seed=1, drawings=9000, phantoms=9000):
     """Pairs to train on, all outside every evaluation dataset.
 
     `broad` are drawings and icons with their names. `medical` mixes some of them with chest, skin and fundus phantoms
@@ -280,7 +280,7 @@ def _optimise(name, encoder, recipe, learned, fit, kept):
     if not learned:
         _fix_scale(model, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
-    shown = _pixels(encoder, fit["image"])
+    shown = _pixels(encoder, fit["image"]).to(encoder.device)
     val_pixels = _pixels(encoder, kept["image"]).to(encoder.device).float()
     val_tokens = encoder.tokens(list(kept["text"])).to(encoder.device)
     varied = torch.tensor(fit["varied"].to_numpy())
@@ -289,7 +289,7 @@ def _optimise(name, encoder, recipe, learned, fit, kept):
     batches = _batches(fit, recipe, np.random.default_rng(recipe.seed))
     for step in (bar := tqdm(range(recipe.steps + 1), desc=name, mininterval=30)):
         rows, texts = next(batches)
-        pixels = _altered(shown[rows].to(encoder.device).float(), varied[rows], generator)
+        pixels = _altered(shown[rows].float(), varied[rows], generator)
         loss = _loss(encoder, pixels, encoder.tokens(texts).to(encoder.device), recipe.loss)
         if step % max(recipe.steps // 25, 1) == 0 or step == recipe.steps:
             model.eval()
