@@ -56,7 +56,7 @@ def unswept(f: features.Features) -> str:
 def report(dataset: str, encoders: list[str], absent: list[str]) -> Path:
     """Write the page of a dataset whose features are stored, into `build/report-{dataset}/`; its path."""
     name = f"report-{datasets.stored_name(dataset)}"
-    why = unswept(features.load(dataset, encoders[0]))
+    why = unswept(study.cells([dataset], encoders)[0])
     wanted = [notebook for notebook in NOTEBOOKS if not why or notebook not in LABELLED]
     parameters = SETTINGS | {"datasets": [dataset], "encoders": encoders, "absent": absent, "unswept": why}
     study.run_all(name, [paths.REPO / "notebooks" / f"{notebook}.ipynb" for notebook in wanted], parameters)
@@ -93,9 +93,9 @@ def main() -> None:
             found = read_in(arguments.embeddings)
         else:
             found = encode(arguments.pairs, arguments.encoders.split())
+        print(report(*found))
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
-    print(report(*found))
 
 
 if __name__ == "__main__":

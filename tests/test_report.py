@@ -34,6 +34,9 @@ def test_what_cannot_be_reported_on_is_told_before_anything_runs(ask, tmp_path):
     assert ask("--pairs", "absent.csv") == "nothing at absent.csv, where csv: looks for pairs"
     assert ask("--pairs", "absent").startswith("unknown dataset 'absent'")
     assert ask("--embeddings", "absent.npz") == "no file absent.npz to read embeddings from"
+    np.save(tmp_path / "few.npy", np.eye(4)[[0, 1], None].repeat(2, 1))
+    few = ask("--embeddings", str(tmp_path / "few.npy"))
+    assert few.startswith("dataset 'few' has too few pairs for a study: 2, 1 of them for testing, where 16 and 5 are")
     mine = ("--pairs", str(tmp_path / "mine.csv"), "--encoders")
     assert ask(*mine, "").startswith("say by which encoders")
     assert ask(*mine, "mini-clop").startswith("unknown encoder 'mini-clop': did you mean 'mini-clip'")
