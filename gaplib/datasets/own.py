@@ -501,24 +501,28 @@ def _samples(shard):
                 raise ValueError(f"it holds {member.name} twice")
             names.add(member.name)
             match = SAMPLE.fullmatch(member.name)
-            if not match or not member.isfile():
-                continue
-            sample = samples.setdefault(match[1], {})
-            ending = match[2].lower()
-            if ending in PICTURES:
-                sample["image"] = f"{shard.name}#{member.offset_data}+{member.size}"
-            elif ending == "txt":
-                sample["text"] = tar.extractfile(member).read().decode()
-            elif ending == "json":
-                facts = json.loads(tar.extractfile(member).read())
-                if not isinstance(facts, dict):
-                    raise ValueError(f"{member.name} is no JSON object")
-                samples[match[1]] = facts | sample
+            if match and member.isfile():
+                ending = match[2].lower()
+                part = _part(tar, member, ending, shard.name)
+                sample = samples.get(match[1], {})
+                samples[match[1]] = part | sample if ending == "json" else sample | part
         if shard.stat().st_size < tar.offset + tarfile.BLOCKSIZE:
             raise ValueError("it is cut short: the mark of its end is missing")
     if not samples:
         raise ValueError("it holds no pairs")
     return pa.Table.from_struct_array(pa.array(list(samples.values())))
+
+
+def _part(tar, member, ending, shard):
+    """What one file of a sample tells of the pair."""
+    if ending in PICTURES:
+        return {"image": f"{shard}#{member.offset_data}+{member.size}"}
+    if ending == "txt":
+        return {"text": tar.extractfile(member).read().decode()}
+    facts = json.loads(tar.extractfile(member).read()) if ending == "json" else {}
+    if not isinstance(facts, dict):
+        raise ValueError(f"{member.name} is no JSON object")
+    return facts
 
 
 KINDS: dict[str, Callable[[Path | str, Mapping], Stored]] = {
