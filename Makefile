@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: figures lessons book lab check test format lint bench data broad encoders gallery clean help
+.PHONY: figures lessons book report lab check test format lint bench data broad encoders gallery clean help
 .SECONDARY:
 .DEFAULT_GOAL = help
 
@@ -108,6 +108,13 @@ $(BOOK)/index.html: $(patsubst notebooks/%,$(BUILD)/%,$(wildcard notebooks/[0-9]
 		$(addprefix $(DRAWN)/,$(FIGURES)) $(wildcard docs/*.* docs/templates/*) figures/README.md $(SOURCES)
 	@rm -rf $(BOOK) $(BUILD)/reference
 	@$(PY) -m sphinx -q -W -c docs $(BUILD) $(BOOK)
+
+# One dataset of yours, or embeddings of one; by way of the environment, for a path may hold what a shell would read.
+report: override export PAIRS := $(value PAIRS)
+report: override export EMBEDDINGS := $(value EMBEDDINGS)
+report: override export ENCODERS := $(or $(value ENCODERS),mini-clip)
+report: .venv/stamp ## one page about your pairs: PAIRS=folder/mine.csv ENCODERS="clip mini-clip", or EMBEDDINGS=mine.npz
+	@$(PY) -m gaplib.report --pairs "$$PAIRS" --encoders "$$ENCODERS" --embeddings "$$EMBEDDINGS"
 
 lab: .venv/stamp ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --config=.jupyter/jupyter_server_config.py notebooks/00-start-here.ipynb

@@ -38,6 +38,10 @@ def _is_size(one):
     return one is None or (_is_seed(one) and one > 0)
 
 
+LEAST = 16  # pairs of a dataset: a map takes more than the 15 neighbours of each
+LEAST_TEST = 5  # test pairs: of five folds, that tell how well a plane separates the modalities, each needs one
+
+
 class Key(NamedTuple):
     """What may stand under one key: its values pass a test, or are among the names to choose from."""
 
@@ -153,20 +157,51 @@ def available(load: Callable, names: Iterable, *options, stored: Iterable = ()) 
 
 
 def stored(datasets: Sequence[str], encoders: Sequence[str], n_pairs: int | None = None) -> dict:
-    """Stored features of a study by (dataset, encoder), whether encoded here or read in; without those that are not."""
+    """Stored features of a study by (dataset, encoder), whether encoded here or read in; without those that are not.
+
+    Raises
+    ------
+    ValueError
+        If two of the study's datasets or encoders have one name, and so one place for their features.
+    """
     from gaplib import features
 
-    pairs = product(datasets, encoders)
+    pairs = list(product(datasets, encoders))
+    taken = {}
+    for pair in pairs:
+        other = taken.setdefault(features.place(*pair, n_pairs), pair)
+        if other != pair:
+            one = f"{' by '.join(other)} and {' by '.join(pair)}"
+            raise ValueError(f"{one} have one name, and so one place; say `... as NAME` of one, or rename its folder")
     return available(lambda pair: features.load(*pair, n_pairs), pairs)[0]
 
 
 def cells(datasets: Sequence[str], encoders: Sequence[str], n_pairs: int | None = None) -> list:
-    """The features of `stored`, for notebooks that cannot do without any: FileNotFoundError if there are none."""
+    """The features of `stored`, for notebooks that cannot do without any.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    ValueError
+        If there are too few pairs of a dataset to measure or to draw, or two of one name.
+    """
     found = stored(datasets, encoders, n_pairs)
     if not found:
         wanted = f"{', '.join(datasets)} by {', '.join(encoders)}"
         raise FileNotFoundError(f"none of the study's features are stored; run notebook 01 first ({wanted})")
+    for f in found.values():
+        _check_size(f)
     return list(found.values())
+
+
+def _check_size(f):
+    n_test = len(f.rows("test"))
+    if len(f.pairs) < LEAST or n_test < LEAST_TEST:
+        raise ValueError(
+            f"dataset {f.about.name!r} has too few pairs for a study: {len(f.pairs)}, {n_test} of them for testing, "
+            f"where {LEAST} and {LEAST_TEST} are the least; of two or more, `cone` and `gap` have measures"
+        )
 
 
 # What a kernel is told, unless its user has said otherwise. Where another program runs beside it, threads that wait by
@@ -175,8 +210,16 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 WIDGET = "application/vnd.jupyter.widget-view+json"  # how a progress bar stands in a notebook
 
 
-def run(name: str, notebook: str | Path) -> Path:
+def run(name: str, notebook: str | Path, parameters: dict | None = None) -> Path:
     """Execute one notebook under a study into `build/{study}/`, lessons into its `lessons/`: the whole, or nothing.
+
+    Parameters
+    ----------
+    name : str
+        A file of `notebooks/studies`; any name where there are `parameters`.
+    notebook : str or Path
+    parameters : dict, optional
+        What stands in that file, by default.
 
     Raises
     ------
@@ -186,7 +229,7 @@ def run(name: str, notebook: str | Path) -> Path:
         If a cell fails; the notebook up to that cell is kept as `build/{study}/failed-{notebook}`.
     """
     notebook = Path(notebook).resolve()
-    parameters = {"study": name} | load(name)
+    parameters = {"study": name} | (load(name) if parameters is None else parameters)
     target = _target(name, notebook)
     unfinished = target.with_name(f"failed-{target.name}")
     _execute(notebook, unfinished, parameters)
@@ -238,13 +281,21 @@ def _clear_bars(path):
     nbformat.write(notebook, path)
 
 
-def _run_or_exit(name, notebook):
-    """Run a notebook; whatever goes wrong ends this process with one line."""
+def run_all(name: str, notebooks: Iterable[Path], parameters: dict | None = None) -> None:
+    """Run notebooks one after the other, saying how long each took; what goes wrong ends the process with one line."""
+    for notebook in notebooks:
+        start = time.monotonic()
+        _say(f"{name}: {notebook.stem} ...")
+        _run_or_exit(name, notebook, parameters)
+        _say(f"{name}: {notebook.stem} took {time.monotonic() - start:.0f} s")
+
+
+def _run_or_exit(name, notebook, parameters):
     from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError
 
     try:
-        run(name, notebook)
+        run(name, notebook, parameters)
     except PapermillExecutionError as error:
         message = re.sub(r"\x1b\[[0-9;]*m", "", str(error.evalue))
         sys.exit(f"{notebook.name}, cell {error.cell_index}: {error.ename}: {message}")
@@ -271,10 +322,7 @@ def main() -> None:
     for notebook in arguments.notebooks:
         if not notebook.is_file():
             sys.exit(f"there is no notebook {notebook}")
-        start = time.monotonic()
-        _say(f"{arguments.study}: {notebook.stem} ...")
-        _run_or_exit(arguments.study, notebook)
-        _say(f"{arguments.study}: {notebook.stem} took {time.monotonic() - start:.0f} s")
+    run_all(arguments.study, arguments.notebooks)
 
 
 if __name__ == "__main__":

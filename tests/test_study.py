@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,6 +21,26 @@ def test_cells_are_those_that_are_stored(root):
     cells = study.cells(["clipart", "phantom-cxr"], ["mini-siglip", "mini-clip"], 60)
     assert [(f.about.name, f.encoder) for f in cells] == [("clipart-60", "mini-clip")]
     assert list(study.stored(["clipart", "mine"], ["theirs", "mini-clip"], 60)) == [("clipart", "mini-clip")]
+
+
+def test_two_of_one_name_are_refused_before_they_are_stored_over_each_other(root):
+    with pytest.raises(ValueError, match="csv:a/mine.csv by mini-clip and tsv:b/mine.tsv by mini-clip have one name"):
+        study.stored(["csv:a/mine.csv", "clipart", "tsv:b/mine.tsv"], ["mini-clip"])
+    with pytest.raises(ValueError, match="clipart by local:a/clip and clipart by local:b/clip have one name.* rename"):
+        study.cells(["clipart"], ["local:a/clip", "local:b/clip"])
+    assert study.stored(["csv:a/mine.csv", "tsv:b/mine.tsv as yours"], ["mini-clip", "clip"]) == {}
+
+
+@pytest.mark.parametrize(("n", "told"), [(1, "1, 0 of them"), (2, "2, 1 of them"), (20, "20, 4 of them"), (30, "")])
+def test_too_few_pairs_are_told_before_anything_is_measured(root, n, told):
+    rows = np.random.default_rng(0).normal(size=(2, n, 8))
+    np.save(root / "few.npy", rows)
+    features.read(root / "few.npy", "few", "theirs")
+    if not told:
+        assert len(study.cells(["few"], ["theirs"])) == 1
+        return
+    with pytest.raises(ValueError, match=f"dataset 'few' has too few pairs for a study: {told} for testing, where 16"):
+        study.cells(["few"], ["theirs"])
 
 
 def test_what_is_absent_is_told_and_what_is_wrong_is_raised():

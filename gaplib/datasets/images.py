@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gaplib.datasets.shown import shown
 
@@ -56,6 +56,9 @@ def open_image(
     except BOMBS as error:
         bound = f"more than the {Image.MAX_IMAGE_PIXELS:,} pixels of PIL.Image.MAX_IMAGE_PIXELS"
         reason = f"it would decode to {bound}; shrink it, or raise that bound if you trust it"
+        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
+    except UnidentifiedImageError as error:
+        reason = "it begins like none that PIL knows"
         raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
     except Exception as error:  # on damaged files PIL raises nearly anything
         reason = getattr(error, "strerror", None) or error

@@ -9,6 +9,7 @@ columns, so ten million rows are no different from ten; images are opened when t
 
 import hashlib
 import json
+import logging
 import os
 import re
 import tarfile
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, split_by_group
+from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, each_once, split_by_group
 from gaplib.datasets.shown import listed, shown
 from gaplib.names import extra, pick, plain
 
@@ -40,7 +41,11 @@ SAYABLE = (*USUAL, "domain", "root")
 SAID = re.compile(r"(.+?) with (\w+=.*)", re.DOTALL)
 PART = re.compile(r", *(?=\w+=)")
 SAMPLE = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")  # a file of a WebDataset shard: its sample, and which part of it
+ENDINGS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}
+HELD = {"dataset_info.json": "disk", "dataset_dict.json": "disk", "*.tar": "tar", "metadata.*": "folder"}
+HELD |= {"*/metadata.*": "folder", "*.parquet": "parquet", "*.json*": "json"}  # by a folder; the first that is there
 PICTURES = ("jpg", "jpeg", "png", "webp")
+WITHOUT_ROWS = ("list index out of range", "BatchSize must be greater than 0, got 0")  # the library's words for it
 SLIPS = 0.1  # share of a label's rows that may be wrong: it is refused with them, not taken for no label
 
 
@@ -81,6 +86,28 @@ def parse(rest: str) -> Named:
     if mark and not Path(rest).expanduser().exists():
         return Named(path, name, said)
     return Named(rest, "", said)
+
+
+def of_a_kind(pairs: str) -> str:
+    """The name of own pairs whose kind is not said: their ending tells it, of a folder what lies in it.
+
+    Any other name is left as it is.
+
+    Examples
+    --------
+    >>> of_a_kind("folder/mine.jsonl with text=title"), of_a_kind("hub:ORG/NAME"), of_a_kind("clipart")
+    ('json:folder/mine.jsonl with text=title', 'hub:ORG/NAME', 'clipart')
+    """
+    path = Path(parse(pairs).path).expanduser()
+    if pairs.partition(":")[0] in KINDS:
+        return pairs
+    if not path.is_dir():
+        kind = ENDINGS.get(path.suffix.lower())
+        return f"{kind}:{pairs}" if kind else pairs
+    for pattern, kind in HELD.items():
+        if any(path.glob(pattern)):
+            return f"{kind}:{pairs}"
+    raise ValueError(f"{path} holds none of {', '.join(HELD)}, so it is no folder of pairs that is known")
 
 
 def _checked(said):
@@ -193,8 +220,7 @@ def _parts(path, pattern):
 
 def _columns(names, said, where):
     """The column of each thing that is there in one column: the one that is said, or of a usual name."""
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{where}: column {listed(sorted(twice))} is there more than once")
+    each_once(names, where)
     by_lower = {name.lower(): name for name in names}
     columns = {}
     for key, usual in USUAL.items():
@@ -335,7 +361,11 @@ def _tables(path, said, builder):
 def _from_folder(path, said):
     """A folder of images with `metadata.csv` or `metadata.jsonl`, or one such folder a split."""
     options = {"data_dir": str(path), "drop_labels": True}
-    return _arrow_files(lambda library: library.load_dataset("imagefolder", **options), path, path)
+    stored = _arrow_files(lambda library: library.load_dataset("imagefolder", **options), path, path)
+    for metadata in [*path.glob("metadata.csv"), *path.glob("*/metadata.csv")]:
+        with csv.open_csv(metadata) as head:  # the library gives the second of two columns another name
+            each_once(head.schema.names, metadata)
+    return stored
 
 
 def _from_disk(path, said):
@@ -355,15 +385,7 @@ def _from_hub(path, said):
 
 def _arrow_files(load, path, root):
     """Tables of all the splits that the library `datasets` loads; what stays in its files is referred to."""
-    library = extra("datasets", "encoders")
-    try:
-        loaded = load(library)
-    except Exception as error:  # on damaged files the library raises nearly anything
-        reason = _reason(error.__cause__ or error)
-        if isinstance(path, str) and isinstance(error, OSError):
-            remedy = "look its name up; of a gated one, accept the terms on its page and `hf auth login`"
-            raise OSError(f"hub:{path} is not there, gated, or there is no network ({reason}); {remedy}") from error
-        raise ValueError(f"{path} cannot be read by the library datasets ({reason})") from error
+    loaded = _loaded(load, path)
     parts = loaded if isinstance(loaded, dict) else {"": loaded}
     files = {cache["filename"]: split for split, part in parts.items() for cache in part.cache_files}
     if not files:
@@ -377,6 +399,26 @@ def _arrow_files(load, path, root):
         table = _with_class_names(table, parts[split].features)
         tables.append(_with_split(table, split) if len(parts) > 1 else table)
     return Stored(pa.concat_tables(tables, promote_options="permissive"), root, held, references)
+
+
+def _loaded(load, path):
+    """What the library `datasets` loads; whatever it raises and writes on what it cannot load becomes one message."""
+    library = extra("datasets", "encoders")
+    log = logging.getLogger("datasets")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # what it writes of an error stands in the error
+    try:
+        return load(library)
+    except Exception as error:  # on damaged files the library raises nearly anything
+        reason = _reason(error.__cause__ or error)
+        if reason in WITHOUT_ROWS:
+            raise ValueError(f"{path}: there are no pairs") from error
+        if isinstance(path, str) and isinstance(error, OSError):
+            remedy = "look its name up; of a gated one, accept the terms on its page and `hf auth login`"
+            raise OSError(f"hub:{path} is not there, gated, or there is no network ({reason}); {remedy}") from error
+        raise ValueError(f"{path} cannot be read by the library datasets ({reason})") from error
+    finally:
+        log.setLevel(level)
 
 
 def _reason(error):
@@ -452,27 +494,35 @@ def _from_tar(path, said):
 def _samples(shard):
     """The pairs of one shard: where in it the image is, its text, and what its JSON says."""
     samples = {}
+    names = set()
     with tarfile.open(shard, "r:") as tar:
         for member in tar:
+            if member.name in names:
+                raise ValueError(f"it holds {member.name} twice")
+            names.add(member.name)
             match = SAMPLE.fullmatch(member.name)
-            if not match or not member.isfile():
-                continue
-            sample = samples.setdefault(match[1], {})
-            ending = match[2].lower()
-            if ending in PICTURES:
-                sample["image"] = f"{shard.name}#{member.offset_data}+{member.size}"
-            elif ending == "txt":
-                sample["text"] = tar.extractfile(member).read().decode()
-            elif ending == "json":
-                facts = json.loads(tar.extractfile(member).read())
-                if not isinstance(facts, dict):
-                    raise ValueError(f"{member.name} is no JSON object")
-                samples[match[1]] = facts | sample
+            if match and member.isfile():
+                ending = match[2].lower()
+                part = _part(tar, member, ending, shard.name)
+                sample = samples.get(match[1], {})
+                samples[match[1]] = part | sample if ending == "json" else sample | part
         if shard.stat().st_size < tar.offset + tarfile.BLOCKSIZE:
             raise ValueError("it is cut short: the mark of its end is missing")
     if not samples:
         raise ValueError("it holds no pairs")
     return pa.Table.from_struct_array(pa.array(list(samples.values())))
+
+
+def _part(tar, member, ending, shard):
+    """What one file of a sample tells of the pair."""
+    if ending in PICTURES:
+        return {"image": f"{shard}#{member.offset_data}+{member.size}"}
+    if ending == "txt":
+        return {"text": tar.extractfile(member).read().decode()}
+    facts = json.loads(tar.extractfile(member).read()) if ending == "json" else {}
+    if not isinstance(facts, dict):
+        raise ValueError(f"{member.name} is no JSON object")
+    return facts
 
 
 KINDS: dict[str, Callable[[Path | str, Mapping], Stored]] = {

@@ -14,7 +14,7 @@ A pair table is a pandas DataFrame, one row a pair, with the columns
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +35,7 @@ __all__ = [
     "About",
     "BadRows",
     "Dataset",
+    "each_once",
     "fingerprint",
     "label_columns",
     "open_image",
@@ -276,10 +277,23 @@ def _check_columns(pairs, about, where):
     columns = [*NEEDED, *label_columns(about)]
     if missing := [column for column in columns if column not in pairs]:
         raise ValueError(f"{where}: no column {', '.join(map(repr, missing))}; needed: {', '.join(map(str, columns))}")
-    if twice := _repeated(pairs.columns):
-        raise ValueError(f"{where}: column {twice[0]!r} is there more than once")
+    each_once(pairs, where)
     if pairs.empty:
         raise ValueError(f"{where}: there are no pairs")
+
+
+def each_once(columns: Iterable, where: str) -> None:
+    """Refuse a table that has a column more than once.
+
+    Examples
+    --------
+    >>> each_once(["image", "text", "text"], "mine.csv")
+    Traceback (most recent call last):
+    ...
+    ValueError: mine.csv: column 'text' is there more than once
+    """
+    if twice := _repeated(columns):
+        raise ValueError(f"{where}: column {listed(dict.fromkeys(twice))} is there more than once")
 
 
 def _repeated(names):
@@ -304,8 +318,8 @@ def _check_variety(pairs, about, where):
     there = set(pairs["split"])
     groups = pairs["group"].nunique()
     if groups == 1:
-        n = len(pairs)
-        raise ValueError(f"{where}: {n:,} rows, but one group ({shown(pairs['group'][0])}): two splits need two groups")
+        what = f"{len(pairs):,} rows, but one group ({shown(pairs['group'][0])})" if len(pairs) > 1 else "only one pair"
+        raise ValueError(f"{where}: {what}: two splits need two groups")
     if empty := [split for split in ("train", "test") if split not in there]:
         size = f"there are {len(pairs):,} rows in {groups:,} groups"
         raise ValueError(f"{where}: split {empty[0]!r} has no rows; {size}: add pairs, or give some this split")

@@ -8,6 +8,7 @@ import re
 from functools import partial
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from gaplib.encoders import hub, trust
@@ -20,7 +21,9 @@ HERE = {"local_files_only": True, "trust_remote_code": False}
 PROBES = ("lung", "skin", "left", "blue", "bird", "bone")  # of one length: to a tokenizer of no words they are one
 
 
-def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision: str) -> dict[str, Any]:
+def load(
+    checkpoint: hub.Checkpoint, context: int | None, device: str, precision: str, bilinear: bool = False
+) -> dict[str, Any]:
     """The fields of `encoders.Encoder` that a checkpoint gives; `context` None: as many tokens as it says."""
     for library in ("transformers", checkpoint.library):
         extra(library, "encoders")
@@ -28,6 +31,7 @@ def load(checkpoint: hub.Checkpoint, context: int | None, device: str, precision
     try:
         with trust.guarded():
             fields = loader(checkpoint, context)
+            fields |= _bilinear(**fields) if bilinear else {}
             return fields | _settings(fields, checkpoint, device, precision)
     # The libraries raise a dozen kinds of errors for a folder that is not what it should be.
     except Exception as error:
@@ -128,6 +132,29 @@ def _without(marks, clean, text):
 
 def _pixels(processor, images):
     return processor(images, return_tensors="pt")["pixel_values"]
+
+
+def _bilinear(pixels, preprocessing, **_):
+    """The fields of an encoder of transformers that change where images are resized before its processor sees them."""
+    (processor,) = pixels.args
+    size = (processor.size["height"], processor.size["width"])
+    return {
+        "pixels": partial(_pixels_of_resized, processor, size),
+        "preprocessing": f"bilinear to {size} without antialiasing, then {preprocessing}",
+    }
+
+
+def _pixels_of_resized(processor, size, images):
+    return _pixels(processor, [_resized(image, size) for image in images])
+
+
+def _resized(image, size):
+    """The image that tf.image.resize makes by default, cut to whole numbers: bilinear between centres of pixels."""
+    import torch
+
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
+    resized = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+    return Image.fromarray(resized[0].permute(1, 2, 0).byte().numpy())
 
 
 def _tokens(tokenizer, plain, context, masked, texts):

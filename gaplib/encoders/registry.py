@@ -30,12 +30,16 @@ BATCH = 64
 
 
 class Source(NamedTuple):
-    """Where an encoder comes from; `context` is the tokens a text is padded and cut to (None: as its files say)."""
+    """Where an encoder comes from; `context` is the tokens a text is padded and cut to (None: as its files say).
+
+    `bilinear`: images are resized as in MedSigLIP's own evaluations, before its processor sees them.
+    """
 
     checkpoint: str | Path
     revision: str | None
     domain: str
     context: int | None
+    bilinear: bool = False
 
 
 REGISTRY = {
@@ -56,6 +60,7 @@ REGISTRY = {
         256,
     ),
     "medsiglip": Source("google/medsiglip-448", "9cea28a1a1195f665105faa6e8544c112fd960a4", "medical", 64),
+    "medsiglip-card": Source("google/medsiglip-448", "9cea28a1a1195f665105faa6e8544c112fd960a4", "medical", 64, True),
 }
 FORMS = ("hf:ORG/REPOSITORY", "open_clip:ARCHITECTURE/TAG", "local:FOLDER")
 
@@ -151,7 +156,9 @@ def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
     ----------
     spec : str
         One of `REGISTRY`, or another in one of `FORMS`. A folder in `GAPLIB_CHECKPOINTS`, named after the encoder or
-        `ORG/REPOSITORY`, goes before the hub and its cache.
+        `ORG/REPOSITORY`, goes before the hub and its cache. MedSigLIP's card says that it was evaluated on images
+        resized without antialiasing, which its processor does not do: `medsiglip` takes the processor,
+        `medsiglip-card` the resize of the card.
     device : str
         A torch device, or "auto": the first GPU when there is one.
     precision : str
@@ -176,7 +183,7 @@ def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
     precision = loaders.pick_precision(precision, device)
     try:
         checkpoint = hub.find(name, source.checkpoint, source.revision)
-        fields = loaders.load(checkpoint, source.context, device, precision)
+        fields = loaders.load(checkpoint, source.context, device, precision, source.bilinear)
     except (OSError, ValueError) as error:
         raise OSError(f"encoder {name!r}: {error}") from error
     spec = f"local:{source.checkpoint}" if _scheme(spec) == "local" else spec

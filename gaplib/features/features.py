@@ -123,7 +123,7 @@ def opened(folder: Path, check: bool = False) -> Features:
     )
 
 
-def place(dataset: str | Dataset, encoder, n_pairs: int | None = None) -> Path:
+def place(dataset: str | Dataset, encoder: str | encoders.Encoder, n_pairs: int | None = None) -> Path:
     """The folder of the features of a dataset by an encoder, each given by its name or itself.
 
     Raises

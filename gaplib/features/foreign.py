@@ -7,6 +7,7 @@ a pair; or one column of lists for each modality.
 
 import hashlib
 import re
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from pyarrow import parquet
 
 from gaplib import rows
-from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, fingerprint, split_by_group
+from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, each_once, fingerprint, split_by_group
 from gaplib.features import store
 from gaplib.features.features import Features, opened, place, refuse_others
 from gaplib.names import extra, pick, plain
@@ -203,11 +205,12 @@ def _contents(path):
     except Exception as error:
         if isinstance(error, ImportError) or str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path} cannot be read ({error})") from error
+        raise ValueError(f"{path} cannot be read ({textwrap.shorten(str(error), 300)})") from error
 
 
 def _csv(path):
     """Embeddings in single precision, beside columns of whatever they hold."""
+    each_once(pd.read_csv(path, nrows=1, header=None, dtype=str, **MISSING).iloc[0].dropna(), path)
     numbered = {name for name in pd.read_csv(path, nrows=0) if re.fullmatch(NUMBERED, name)}
     others = pd.read_csv(path, usecols=lambda name: name not in numbered, low_memory=False, **MISSING)
     try:
@@ -231,12 +234,20 @@ def _name_cell(path, names):
 
 
 def _parquet(path):
+    each_once(parquet.read_schema(path).names, path)
     return pd.read_parquet(path).reset_index(drop=True)
 
 
 def _npz(path):
+    arrays = {}
     with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
+        for name in stored.files:
+            try:
+                arrays[name] = stored[name]
+            except ValueError as error:
+                remedy = "save words with np.savez(..., label=np.array(words, str))"
+                raise ValueError(f"{path}: array {name!r} cannot be read without pickle ({error}); {remedy}") from error
+    return arrays
 
 
 def _npy(path):
@@ -256,7 +267,10 @@ def _safetensors(path):
 
 def _folder(path):
     """What `save_to_disk` of the library `datasets` wrote; of several parts each is a split."""
-    stored = extra("datasets", "encoders").load_from_disk(str(path))
+    try:
+        stored = extra("datasets", "encoders").load_from_disk(str(path))
+    except IndexError as error:  # what the library has for a dataset without rows
+        raise ValueError(f"{path} has no rows") from error
     if not isinstance(stored, dict):
         return stored.to_pandas()
     return pd.concat([part.to_pandas().assign(split=name) for name, part in stored.items()], ignore_index=True)
@@ -272,9 +286,9 @@ def _of_table(path, table):
     x = {}
     others = table
     for kind in PREFIXES:
-        lists = [name for name in LISTS[kind] if name in table and np.ndim(table[name].iloc[0]) == 1]
+        lists = [name for name in LISTS[kind] if name in table and table[name].map(_is_list).any()]
         names = lists[:1] or _numbered(path, list(table), PREFIXES[kind])
-        x[kind] = _stacked(path, table[lists[0]]) if lists else table[names].to_numpy(np.float32, na_value=np.nan)
+        x[kind] = _stacked(path, table[lists[0]]) if lists else _side_by_side(path, table[names])
         others = others.drop(columns=names)
     return x, others
 
@@ -290,8 +304,21 @@ def _numbered(path, names, prefix):
     return [f"{prefix}{number}" for number in sorted(numbers)]
 
 
+def _side_by_side(path, columns):
+    """The rows of many columns of numbers; those of a CSV have no type of their own."""
+    if whole := [name for name in columns if columns[name].dtype.kind not in "fO"]:
+        raise ValueError(f"{path}: column {whole[0]!r} holds {columns[whole[0]].dtype}; embeddings are floating-point")
+    return columns.to_numpy(np.float32, na_value=np.nan)
+
+
+def _is_list(value):
+    return isinstance(value, list | np.ndarray)
+
+
 def _stacked(path, column):
     """The rows of a column of lists."""
+    if not (there := column.map(_is_list)).all():
+        raise ValueError(f"{path}, row {int((~there).argmax())}: no list in {column.name!r}; fill it or drop the row")
     widths = column.map(np.size)
     if (widths != widths.iloc[0]).any():
         row = int((widths != widths.iloc[0]).argmax())
@@ -346,7 +373,7 @@ def _pairs(where, table, columns):
 
     def column(name, otherwise):
         given = columns.get(name) or (name if name in table else None)
-        return table[given].fillna("").astype(str) if given else otherwise
+        return _plain(where, table[given], name).fillna("").astype(str) if given else otherwise
 
     image = column("image", table.index.astype(str).to_series(table.index))
     pairs = pd.DataFrame({"image": image, "text": column("text", pd.Series("", table.index))})
@@ -358,6 +385,14 @@ def _pairs(where, table, columns):
     if torn := int((pairs.groupby("group")["split"].nunique() > 1).sum()):
         print(f"{where}: {torn:,} groups are in more than one split: test rows are not independent of training rows")
     return pairs
+
+
+def _plain(where, column, name):
+    """A column of one value a row."""
+    if (nested := column.map(lambda value: isinstance(value, list | dict | np.ndarray))).any():
+        what = type(column[nested.idxmax()]).__name__
+        raise ValueError(f"{where}, row {nested.idxmax()}: {column.name!r} holds a {what}; {name} is one value a row")
+    return column
 
 
 def _labels(where, table, split, label, separator, least):
@@ -375,7 +410,7 @@ def _labels(where, table, split, label, separator, least):
         )
     if not isinstance(label, str):
         return _several(where, table[wanted])
-    values = table[label]
+    values = _plain(where, table[label], "label")
     if values.isna().any():
         raise ValueError(f"{where}, row {int(values.isna().argmax())}: no {label!r}; fill it or drop the row")
     if separator is not None:

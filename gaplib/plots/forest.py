@@ -154,7 +154,7 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
     layout.check_once(table, "dataset", "encoder", by)
     lines = layout.lines(table)
     panels = table.groupby(by, sort=False)
-    height = min(0.2 * len(lines), style.HIGH)
+    height = np.clip(0.2 * len(lines), 1, style.HIGH)  # the caption takes of it, too
     fig, axes = layout.panels(len(panels), 3, height + 0.5, 0.5, sharex=True, sharey=True)
     ticks = plt.MaxNLocator({1: 6, 2: 5, 3: 3}[axes.shape[1]], steps=[1, 2, 5, 10])
     for ax, (name, part) in zip(axes.flat, panels, strict=False):

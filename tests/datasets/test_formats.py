@@ -16,8 +16,9 @@ from formats import N, caption
 from gaplib import datasets, paths
 from gaplib.datasets.pairs import fingerprint, open_image, targets
 
-README = (paths.REPO / "README.md").read_text()
-NAMES = re.findall(r"^\|[^|]*\| `([^`]+)` \|", README.partition("## Your own pairs")[2], re.MULTILINE)
+DOCUMENTED = (paths.REPO / "docs" / "your-pairs.md").read_text()
+NAMES = re.findall(r"^\|[^|]*\| `([^`]+)` \|", DOCUMENTED, re.MULTILINE)
+WRITTEN = re.findall(r"```python\n(.*?)```", DOCUMENTED, re.DOTALL)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,7 +64,7 @@ def facts(dataset):
     return table.assign(number=numbers)
 
 
-def test_readme_names_every_form():
+def test_the_page_about_your_pairs_names_every_form():
     assert {name.partition(":")[0] for name in NAMES} == set(datasets.own.KINDS)
 
 
@@ -87,16 +88,28 @@ def test_every_form_gives_the_same_pairs(here, name):
     assert fingerprint(dataset) == fingerprint(datasets.load(name))
 
 
-LINES = re.search(r"```python\n(from gaplib import cone, features, gap\n.*?)```", README, re.DOTALL)[1]
+@pytest.fixture
+def documented(here, root):
+    """The files that the page names, beside those of `here`."""
+    place = here.parent
+    rows = [{"photo": r["image"], "title": r["text"], "breed": r["label"], "owner": i} for i, r in enumerate(ROWS)]
+    formats.make_csv(here / "odd.csv", rows)
+    formats.make_csv(here / "bad.csv", [*formats.unlabelled(ROWS), {"image": "photos/0.png", "text": ""}])
+    formats.make_embeddings(place)
+    return place
 
 
-@pytest.mark.parametrize("name", [NAMES[0], *[name for name in NAMES if name.startswith(("json:", "tar:"))][:2]])
-def test_the_lines_of_readme_run_as_written(here, root, name):
-    written = LINES.replace(NAMES[0], name)
-    assert len(written.splitlines()) <= 6 and name in written
-    there = {}
-    exec(written, there)
-    assert len(there["f"].pairs) >= N and there["image"].shape == there["text"].shape
+ROWS = formats.records(start="photos/")
+
+
+def test_what_the_page_about_your_pairs_shows_runs_as_written(documented, tmp_path, monkeypatch, capsys):
+    for place, lines in enumerate(WRITTEN):  # each by itself: many of the files are called `mine`
+        monkeypatch.setenv("GAPLIB_ROOT", str(tmp_path / str(place)))
+        assert len([line for line in lines.splitlines() if line]) <= 7, lines
+        exec(lines, {})
+    assert {name for name in NAMES if not any(name in lines for lines in WRITTEN)} == set()
+    assert "row 12: the text is empty" in capsys.readouterr().out
+    assert (documented / "explorer.html").is_file()
 
 
 def test_columns_are_said_in_the_name_or_by_keywords(here, tmp_path):
@@ -219,6 +232,36 @@ def lines(*records):
     return write
 
 
+def again(path):
+    """A shard with the first of its files once more."""
+    formats.make_shard(path)
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(tarfile.TarInfo("some/00000.png"))
+
+
+def metadata(content):
+    """A folder of photos with a `metadata.csv` of this content."""
+
+    def write(path):
+        formats.photos(path)
+        (path / "metadata.csv").write_text(content)
+
+    return write
+
+
+def stored(cut=1, **columns):
+    """What `save_to_disk` writes of these columns, of whose file only a share is left."""
+
+    def write(path):
+        import datasets as library
+
+        library.Dataset.from_dict(columns).save_to_disk(str(path))
+        for file in path.glob("*.arrow"):  # none where there are no rows
+            file.write_bytes(file.read_bytes()[: int(file.stat().st_size * cut)])
+
+    return write
+
+
 BAD = [
     ("csv:bad.csv", Path.mkdir, "bad.csv is no file; csv: and tsv: read one table"),
     ("tsv:bad.tsv", text(""), "bad.tsv cannot be read as a UTF-8 CSV"),
@@ -266,17 +309,28 @@ BAD = [
     ("tar:bad.tar", text("no tar" * 500), "bad.tar cannot be read as an uncompressed tar of pairs .invalid header"),
     ("tar:bad.tar", cut(formats.make_shard, 0.4), "cannot be read as an uncompressed tar of pairs"),
     ("tar:bad", Path.mkdir, r"bad holds no \*.tar"),
+    ("tar:bad.tar", again, "bad.tar cannot be read .*it holds some/00000.png twice"),
+    ("folder:bad", metadata("file_name,text,text\n0.png,a,b\n"), "metadata.csv: column 'text' is there more than once"),
+    ("folder:bad", metadata("file_name,text\n"), "bad: there are no pairs"),
+    ("folder:bad", metadata(""), "bad cannot be read by the library datasets .No columns"),
+    ("folder:bad", metadata("file_name,text\n0.png,a\n9.jpg,b\n"), "row 1 .image '9.jpg'.: no such image under"),
+    ("folder:bad", metadata("file_name,text\n0.png,1\n1.png,2\n"), "bad: column 'text' holds int64; text must be"),
+    ("disk:bad", stored(image=[], caption=[]), "bad: there are no pairs"),
+    ("disk:bad", stored(image=["0.png"], caption=[5]), "bad: column 'caption' holds int64; text must be strings"),
+    ("disk:bad", stored(image=["0.png"]), "bad: no column 'text'"),
+    ("disk:bad", stored(cut=0.5, image=["0.png"] * 9, caption=["a"] * 9), "bad cannot be read by the library datasets"),
+    ("parquet:bad.parquet", lambda path: pq.write_table(pa.table({"image": [], "text": []}), path), "there are no pai"),
 ]
 
 
 @pytest.mark.parametrize(("name", "make", "message"), BAD)
-def test_what_is_no_table_of_pairs_gets_one_clear_message(tmp_path, root, name, make, message):
+def test_what_is_no_table_of_pairs_gets_one_clear_message(tmp_path, root, name, make, message, caplog):
     kind, _, file = name.partition(":")
     make(tmp_path / file)
     before = set(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match=message) as error:
         datasets.load(f"{kind}:{tmp_path / file}")
-    assert len(str(error.value)) < 800 and "\n" not in str(error.value)
+    assert len(str(error.value)) < 800 and "\n" not in str(error.value) and not caplog.records
     assert set(tmp_path.rglob("*")) == before  # nothing half-written
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from gaplib import datasets, paths
-from gaplib.datasets import pairs
+from gaplib.datasets import own, pairs
 from gaplib.datasets.pairs import fingerprint, open_image
 
 
@@ -345,7 +345,7 @@ def test_some_empty_groups_without_a_split_are_named(folder):
 def test_one_pair_is_too_few_and_two_are_cut(folder):
     few = lambda n: rewrite(folder, lambda t: t[:n][["image", "text"]])  # noqa: E731
     assert sorted(datasets.load(few(2)).pairs["split"]) == ["test", "train"]
-    with pytest.raises(ValueError, match=r"1 rows, but one group .'0.png'.: two splits need two groups"):
+    with pytest.raises(ValueError, match=r"only one pair: two splits need two groups"):
         datasets.load(few(1))
 
 
@@ -367,3 +367,35 @@ def test_a_tilde_is_the_home_folder(folder, monkeypatch):
 def test_an_image_outside_the_folder_comes_with_a_remedy(folder):
     with pytest.raises(ValueError, match="leaves the image root .*; move the images or a link to them there"):
         datasets.load(rewrite(folder, lambda t: t.assign(image="/etc/hostname")))
+
+
+@pytest.mark.parametrize(
+    ("holds", "named"),
+    [
+        ("mine.csv", "csv:{}"),
+        ("mine.TSV", "tsv:{}"),
+        ("mine.jsonl", "json:{}"),
+        ("mine.parquet", "parquet:{}"),
+        ("mine.tar", "tar:{}"),
+        ("mine/dataset_dict.json", "disk:{}"),
+        ("mine/state.json mine/dataset_info.json", "disk:{}"),
+        ("mine/00000.tar", "tar:{}"),
+        ("mine/metadata.jsonl", "folder:{}"),
+        ("mine/train/metadata.csv", "folder:{}"),
+        ("mine/train.parquet", "parquet:{}"),
+        ("mine/captions.json", "json:{}"),
+    ],
+)
+def test_the_kind_of_pairs_is_told_by_what_they_are(tmp_path, holds, named):
+    for name in holds.split():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    said = f"{tmp_path / holds.split('/')[0]} as mine with text=title"
+    assert own.of_a_kind(said) == named.format(said)
+    assert own.of_a_kind(f"csv:{said}") == f"csv:{said}"
+
+
+def test_a_folder_of_no_known_kind_is_refused(tmp_path):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(ValueError, match="holds none of dataset_info.json, .*metadata"):
+        own.of_a_kind(str(tmp_path))

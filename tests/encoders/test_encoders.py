@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import AutoModel, AutoProcessor, CLIPModel, SiglipModel
 
-from gaplib import encoders, paths
-from gaplib.datasets.pairs import open_image
+from gaplib import encoders, features, paths
+from gaplib.datasets.pairs import About, Dataset, open_image
 from gaplib.gap import recall_at_k
 
 MINIS = {
@@ -42,9 +42,9 @@ def images():
     return [Image.fromarray(rng.integers(0, 256, (h, w, 3), np.uint8)) for h, w in sizes]
 
 
-def test_all_eight_names_are_registered():
+def test_all_eight_names_are_registered_and_medsiglip_in_both_ways_of_resizing():
     minis = {name.removeprefix("mini-") for name in MINIS}
-    assert set(encoders.REGISTRY) == set(MINIS) | minis
+    assert set(encoders.REGISTRY) == set(MINIS) | minis | {"medsiglip-card"}
     with pytest.raises(ValueError, match="unknown encoder 'mini-clop': did you mean 'mini-clip'"):
         encoders.load("mini-clop")
 
@@ -88,8 +88,8 @@ def test_embeddings_are_unit_rows_whatever_the_batch(name, folder, images, monke
     assert encoder.encode_texts([]).shape == (0, encoder.dim)
 
 
-def by_the_library(encoder, folder, images, texts):
-    """Image and text embeddings by the library's own call."""
+def by_the_library(encoder, folder, images, texts, model=None):
+    """Image and text embeddings by the library's own call, of transformers with a model that is loaded already."""
     folder = folder / encoder.name
     if isinstance(encoder.model, open_clip.CustomTextCLIP):
         whole = folder.parent / "whole"  # open_clip wants all in one folder, named in the configuration
@@ -104,7 +104,8 @@ def by_the_library(encoder, folder, images, texts):
         return model.eval().encode_image(pixels, normalize=True), model.encode_text(tokens, normalize=True)
     processor = AutoProcessor.from_pretrained(folder)
     inputs = processor(images=images, text=texts, padding="max_length", truncation=True, return_tensors="pt")
-    out = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()(**inputs)
+    model = model or AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    out = model(**inputs)
     return out.image_embeds, out.text_embeds
 
 
@@ -114,6 +115,22 @@ def test_the_released_four_are_as_the_library_has_them(released, folder, images)
     np.testing.assert_allclose(released.encode_images(images[:8]), image, atol=1e-5)
     np.testing.assert_allclose(released.encode_texts(TEXTS), text, atol=1e-5)
     assert released.encode_images(images[:8]).std(0).max() > 1e-3  # and they tell images apart
+
+
+def test_medsiglip_as_its_card_evaluates_it(folder, tmp_path, monkeypatch):
+    for name in ("medsiglip", "medsiglip-card"):
+        (tmp_path / name).symlink_to(folder / "medsiglip")
+    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(tmp_path))
+    card, usual = (encoders.load(name, "cpu") for name in ("medsiglip-card", "medsiglip"))
+    size = card.pixels([Image.new("RGB", (8, 8))]).shape[-1]
+    noise = np.random.default_rng(0).integers(0, 256, (4 * size, 4 * size, 3), np.uint8)
+    # From four pixels to one, without antialiasing: the mean of the two in the middle, along both sides.
+    middle = noise.reshape(size, 4, size, 4, 3)[:, 1:3, :, 1:3].mean((1, 3)).astype(np.uint8)
+    images = [Image.fromarray(noise)]
+    np.testing.assert_allclose(card.pixels(images)[0].permute(1, 2, 0), middle / 127.5 - 1, atol=1e-5)
+    assert card.pixels(images).std() > 1.5 * usual.pixels(images).std()  # which smooths
+    np.testing.assert_array_equal(card.encode_texts(TEXTS), usual.encode_texts(TEXTS))
+    assert card.preprocessing != usual.preprocessing and encoders.domain("medsiglip-card") == "medical"
 
 
 def test_texts_are_padded_and_cut_as_published(released):
@@ -238,15 +255,21 @@ def test_lower_precision_is_close(released, images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "dim"), [("clip", 512), ("siglip", 768), ("biomedclip", 512), ("medsiglip", 1152)])
-def test_the_released_architectures_at_their_full_size(tmp_path, monkeypatch, images, name, dim):
-    checkpoints.make(tmp_path, name, full=True)
-    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(tmp_path))
+def test_the_released_architectures_at_their_full_size(root, tmp_path, monkeypatch, images, name, dim):
+    folder = tmp_path / "full"
+    checkpoints.make(folder, name, full=True)
+    monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(folder))
     encoder = encoders.load(name, "cpu")
-    shutil.rmtree(tmp_path)  # gigabytes, which pytest would keep
     millions = {"clip": 151.3, "siglip": 203.4, "biomedclip": 195.9, "medsiglip": 878.3}  # of parameters
     assert sum(p.numel() for p in encoder.model.parameters()) / 1e6 == pytest.approx(millions[name], abs=0.1)
     assert encoder.dim == dim
-    assert encoder.encode_images(images[:1]).shape == encoder.encode_texts(["a dog"]).shape == (1, dim)
+    table = pd.DataFrame({"image": images[:2], "text": TEXTS[:2], "split": ["train", "test"], "group": ["a", "b"]})
+    f = features.extract(Dataset(table, About("two", "natural")), encoder, workers=0)
+    with torch.inference_mode():
+        image, text = by_the_library(encoder, folder, images[:2], TEXTS[:2], encoder.model)
+    shutil.rmtree(folder)  # gigabytes, which pytest would keep
+    for stored, direct in zip(f.paired(), (image, text), strict=True):
+        np.testing.assert_allclose(stored, direct, atol=1e-5)
 
 
 def test_distinct_texts_are_told_apart(encoder):

@@ -5,11 +5,13 @@ import re
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from counting import Counting
 from made import sphere
 from PIL import Image
+from pyarrow import parquet
 from safetensors.torch import save_file
 
 from gaplib import features, gap, sweep
@@ -235,6 +237,65 @@ def test_files_that_are_none_are_named(root, tmp_path):
         features.read(tmp_path / "j.parquet", "own", "clip")
     (tmp_path / "folder").mkdir()
     with pytest.raises(ValueError, match=r"folder cannot be read .*Dataset"):
+        features.read(tmp_path / "folder", "own", "clip")
+
+
+def twice(table):
+    """The table with its column of answers a second time."""
+    return pd.concat([table, table["answer"]], axis=1)
+
+
+def faulty(fault, image, text):
+    """Tables that will not do as they are stored in columns, by what is wrong."""
+    lists = pd.DataFrame({"image_embedding": list(image), "text_embedding": list(text)})
+    wide = frame()[0]
+    return {
+        "twice": lambda: twice(wide),
+        "whole": lambda: wide.assign(img_emb_3=1),
+        "no list": lambda: lists.assign(text_embedding=[None, *list(text)[1:]]),
+        "list of words": lambda: lists.assign(text_embedding=[["a"] * D] * N),
+        "captions": lambda: lists.assign(text=[["a", "b"]] * N),
+        "labels": lambda: lists.assign(label=[["a"]] * N),
+        "structs": lambda: lists.assign(image=[{"path": "0.png"}] * N),
+    }[fault]()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("twice", "column 'answer' is there more than once"),
+        ("whole", "column 'img_emb_3' holds int64; embeddings are floating-point"),
+        ("no list", "row 0: no list in 'text_embedding'; fill it or drop the row"),
+        ("list of words", "text_embedding: expected floating-point embeddings .*got object"),
+        ("captions", "row 0: 'text' holds a ndarray; text is one value a row"),
+        ("labels", "row 0: 'label' holds a ndarray; label is one value a row"),
+        ("structs", "row 0: 'image' holds a dict; image is one value a row"),
+    ],
+)
+def test_columns_that_will_not_do_are_named(root, tmp_path, fault, message):
+    _, image, text = frame()
+    table = pa.Table.from_arrays(*columns_of(faulty(fault, image, text)))
+    parquet.write_table(table, tmp_path / "e.parquet")
+    with pytest.raises(ValueError, match=f"e.parquet.*{message}") as error:
+        features.read(tmp_path / "e.parquet", "own", "clip")
+    assert "\n" not in str(error.value) and not list((tmp_path / "data").rglob("*.*"))
+
+
+def columns_of(table):
+    """Arrays and names, which may be there more than once."""
+    return [pa.array(table.iloc[:, place]) for place in range(table.shape[1])], list(table)
+
+
+def test_a_column_of_a_csv_twice_an_array_of_objects_and_a_folder_without_rows(root, tmp_path):
+    table, image, text = frame()
+    twice(table).to_csv(tmp_path / "e.csv", index=False)
+    with pytest.raises(ValueError, match=r"e.csv: column 'answer' is there more than once"):
+        features.read(tmp_path / "e.csv", "own", "clip")
+    np.savez(tmp_path / "e.npz", image=image, text=text, label=np.array(["a", None] * (N // 2), object))
+    with pytest.raises(ValueError, match=r"e.npz: array 'label' cannot be read without pickle .*save words with"):
+        features.read(tmp_path / "e.npz", "own", "clip")
+    datasets.Dataset.from_dict({"image_embedding": [], "text_embedding": []}).save_to_disk(tmp_path / "folder")
+    with pytest.raises(ValueError, match=r"folder has no rows"):
         features.read(tmp_path / "folder", "own", "clip")
 
 

@@ -1,10 +1,12 @@
-"""The same captioned pictures in every form that your own pairs may have, under the names that README shows."""
+"""The same captioned pictures in every form that your own pairs may have, under the names of docs/your-pairs.md."""
 
 import io
 import json
 import tarfile
 
+import numpy as np
 import pandas as pd
+from made import sphere
 from PIL import Image
 
 N = 12
@@ -114,7 +116,7 @@ def make_shard(path, chosen=range(N), text="txt"):
 
 
 def make_all(folder):
-    """Everything that the README names, under `folder`."""
+    """All pairs that docs/your-pairs.md names, under `folder`."""
     make_csv(folder / "mine.csv")
     make_csv(folder / "mine.tsv")
     make_json(folder / "mine.json")
@@ -125,3 +127,24 @@ def make_all(folder):
     make_stored(folder / "saved")
     for split in dict.fromkeys(SPLITS):
         make_shard(folder / "shards" / f"{split}-000.tar", [i for i in range(N) if SPLITS[i % 4] == split])
+
+
+def make_embeddings(place, n=40, d=12):
+    """The embeddings that docs/your-pairs.md names, without labels but in the CSV, beside and under `folder`."""
+    import datasets
+    import torch
+    from safetensors.torch import save_file
+
+    rng = np.random.default_rng(0)
+    both = {"image": sphere(rng, n, d, 0.3), "text": sphere(rng, n, d, -0.3)}
+    lists = {f"{kind}_embedding": list(x) for kind, x in both.items()}
+    np.savez(place / "folder" / "mine.npz", **both)
+    save_file({kind: torch.from_numpy(x) for kind, x in both.items()}, place / "folder" / "mine.safetensors")
+    np.save(place / "features_clip.npy", np.stack(list(both.values())))
+    pd.DataFrame(lists).to_parquet(place / "folder" / "mine-embedded.parquet")
+    datasets.Dataset.from_dict(lists).save_to_disk(place / "folder" / "embedded")
+    table = pd.DataFrame({"image_id": range(n), "questions": [f"what is {i}?" for i in range(n)]})
+    table["answers"] = ["ab"[i % 2] for i in range(n)]
+    for prefix, x in (("img", both["image"]), ("text", both["text"])):
+        table = table.join(pd.DataFrame(x).add_prefix(f"{prefix}_emb_"))
+    table.to_csv(place / "embeddings_clip.csv", index=False)

@@ -1,4 +1,4 @@
-"""Studies of one's own, smaller or stranger than the demo: all reach the figures."""
+"""Studies of one's own, smaller or stranger than the demo: all reach the figures, and the page of `make report`."""
 
 import json
 import os
@@ -11,11 +11,14 @@ import pandas as pd
 import pytest
 import shell
 from made import sphere
+from PIL import Image
 
-from gaplib import features, paths
+from gaplib import datasets, features, paths
 
 pytestmark = pytest.mark.slow
-NOTEBOOKS = [str(path) for path in sorted((paths.REPO / "notebooks").glob("0[1-6]*.ipynb"))]
+HOME = paths.REPO / "notebooks"
+NOTEBOOKS = [str(path) for path in [*sorted(HOME.glob("0[1-6]*.ipynb")), HOME / "report.ipynb"]]
+WITHOUT_LABELS = [path for path in NOTEBOOKS if "04-" not in path and "05-" not in path]
 EVERY = {"lambdas": [0.0, 0.5, 1.0], "seeds": [42, 43], "n_followed": 1}
 STUDIES = {
     "one-by-one": {"datasets": ["clipart"], "encoders": ["mini-clip"], "n_pairs": 400},
@@ -38,6 +41,17 @@ def read_in(folder, dataset, encoder, seed, d=256, n=300):
     features.read(folder / f"{encoder}.npz", dataset, encoder)
 
 
+def photos(folder):
+    """A CSV of drawings and their titles, nothing else, beside which they lie as files."""
+    table = datasets.load("clipart", n_pairs=60).pairs
+    rows = []
+    for i, pair in table.iterrows():
+        (folder / f"{i}.png").write_bytes(pair["image"])
+        rows.append({"image": f"{i}.png", "text": pair["text"]})
+    pd.DataFrame(rows).to_csv(folder / "photos.csv", index=False)
+    return folder / "photos.csv"
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """What all the studies made, or the error that ended one; two processes share them."""
@@ -48,13 +62,24 @@ def root(tmp_path_factory):
         read_in(root, "mine", "theirs", 1)
         read_in(root, "mine", "mini-clip", 2)
     studies = [{"study": name} | EVERY | values for name, values in STUDIES.items()]
+    unlabelled = {
+        "study": "unlabelled",
+        "datasets": [f"csv:{photos(root)}"],
+        "encoders": ["mini-clip"],
+        "n_pairs": None,
+    }
     environment = os.environ | {"GAPLIB_ROOT": str(root)}
     processes = []
     for share in (studies[::2], studies[1::2]):
-        command = [sys.executable, shell.__file__, json.dumps(share), *NOTEBOOKS]
-        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=paths.REPO))
-    assert [process.wait() for process in processes] == [0, 0]
+        processes.append(start(environment, share, NOTEBOOKS))
+    processes.append(start(environment, [EVERY | unlabelled | {"unswept": "no labels"}], WITHOUT_LABELS))
+    assert [process.wait() for process in processes] == [0, 0, 0]
     return root
+
+
+def start(environment, studies, notebooks):
+    command = [sys.executable, shell.__file__, json.dumps(studies), *notebooks]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=paths.REPO)
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -68,6 +93,21 @@ def test_a_small_study_reaches_its_figures(root, name):
     swept = pd.read_parquet(root / "data" / "results" / name / "sweep.parquet")
     found = swept[["dataset", "encoder"]].drop_duplicates().itertuples(index=False, name=None)
     assert {(dataset.removesuffix("-400"), encoder) for dataset, encoder in found} == wanted
+
+
+def test_without_labels_every_figure_is_drawn_that_needs_none(root):
+    assert not (root / "unlabelled.error").exists(), (root / "unlabelled.error").read_text()
+    figures = {path.stem: path for path in (root / "figures" / "unlabelled").glob("*.png")}
+    heights = {}
+    for name, path in figures.items():
+        with Image.open(path) as figure:
+            heights[name] = figure.height
+    needing = {"auc-by-lambda", "sensitivity", "learned-lambda", "transient", "treatments", "heads", "verdicts"}
+    assert {name for name, height in heights.items() if height < 300} == needing  # one line, that they need labels
+    drawn = {"cones-umap", "cones-sphere", "cosines", "cones-published", "gap-by-lambda", "published"}
+    assert set(figures) == needing | drawn
+    page = (root / "figures" / "unlabelled" / "umap-by-lambda.html").read_text()
+    assert page.count("data:image/webp") > 30  # the pictures of the pairs
 
 
 def test_a_study_of_one_kind_makes_no_claim_about_two(root):
