@@ -100,9 +100,11 @@ def _nearest(here, there):
         part = slice(start, start + len(block))
         if here is there:
             np.fill_diagonal(cosines[:, part], -np.inf)
-        nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-        found[part, :, 0] = nearest
-        found[part, :, 1] = np.take_along_axis(cosines, nearest, 1)
+        nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+        their = np.take_along_axis(cosines, nearest, 1)
+        order = np.argsort(-their, axis=1, kind="stable")
+        found[part, :, 0] = np.take_along_axis(nearest, order, 1)
+        found[part, :, 1] = np.take_along_axis(their, order, 1)
         start += len(block)
     return found
 
