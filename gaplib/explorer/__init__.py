@@ -1,4 +1,4 @@
-"""The lambda explorer: one self-contained page in which the reader moves both clouds by hand, of one encoder or more."""
+"""The lambda explorer: a self-contained page in which the reader moves both clouds by hand, of one encoder or more."""
 
 from gaplib.explorer.explorer import Explorer, compare, explore
 

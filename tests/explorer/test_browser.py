@@ -455,7 +455,9 @@ def test_each_encoder_has_its_own_exact_numbers_at_every_lambda(browse, compared
             np.testing.assert_allclose(numbers_of(page, k), measured(image, text, lam), atol=1e-3)
             moved = np.concatenate(modulate.shift(image, text, lam))
             both = moved[np.concatenate([ordered, np.add(ordered, 60)])]
-            cell = f"Array.from({{length: cells ** 2}}, (_, c) => cosineAt(panels[{k}], Math.floor(c / cells), c % cells))"
+            cell = (
+                f"Array.from({{length: cells ** 2}}, (_, c) => cosineAt(panels[{k}], Math.floor(c / cells), c % cells))"
+            )
             np.testing.assert_allclose(np.reshape(page.evaluate(cell), (120, 120)), both @ both.T, atol=1e-5)
             near = page.evaluate(f"neighboursOf(panels[{k}], 7).map(x => [x.of, x.m, x.i, cosineOf(x)])")
             for of, m, i, cosine in near:
@@ -467,8 +469,10 @@ def test_pointers_and_choices_are_linked_over_encoders(browse, compared):
     page = browse(compared)
     page.wait_for_function("panels[1].views.plane.at[0]")
     before = [page.locator(f"#{view}").screenshot() for view in ("plane", "matrix", "sphere-1")]
-    x, y = page.evaluate("(({at, canvas}) => [canvas.getBoundingClientRect().x + at[14], \
-        canvas.getBoundingClientRect().y + at[15]])(panels[1].views.plane)")
+    x, y = page.evaluate(
+        "(({at, canvas}) => [canvas.getBoundingClientRect().x + at[14], \
+        canvas.getBoundingClientRect().y + at[15]])(panels[1].views.plane)"
+    )
     page.mouse.move(x, y)
     pair = page.evaluate("chosen")
     cosines = page.evaluate(f"panels.map(p => p.paired[{pair}])")
@@ -479,8 +483,12 @@ def test_pointers_and_choices_are_linked_over_encoders(browse, compared):
     page.mouse.down()
     page.mouse.up()
     assert page.inner_text("#pair-title").startswith(f"Pair {pair}, cosine")
-    page.mouse.move(*page.evaluate("(({canvas, left, top, cell}) => [canvas.getBoundingClientRect().x + left + 60.5 * cell, \
-        canvas.getBoundingClientRect().y + top + 0.5 * cell])(panels[1].views.matrix)"))
+    page.mouse.move(
+        *page.evaluate(
+            "(({canvas, left, top, cell}) => [canvas.getBoundingClientRect().x + left + 60.5 * cell, \
+        canvas.getBoundingClientRect().y + top + 0.5 * cell])(panels[1].views.matrix)"
+        )
+    )
     pair = page.evaluate("ordered[0]")  # its image, and its text: the first row, and the first column of texts
     assert f"image {pair}, text {pair}: cosine" in page.inner_text("#tip") and page.evaluate("partner") == pair
 
@@ -508,7 +516,9 @@ def test_pairs_are_found_by_part_of_their_text_and_show_their_neighbours(browse,
 
 
 def state(page):
-    return page.evaluate("[now, colour, yaw, pitch, pinned, matches, presenting, document.getElementById('show').value]")
+    return page.evaluate(
+        "[now, colour, yaw, pitch, pinned, matches, presenting, document.getElementById('show').value]"
+    )
 
 
 def test_a_link_opens_the_same_view(browse, compared):
@@ -537,7 +547,9 @@ def test_a_presenter_shows_one_kind_of_view_at_a_time(browse, compared):
     page.click("#present")
     visible = "[...document.querySelectorAll('canvas.cloud, canvas.chart')].filter(e => e.clientWidth).map(e => e.id)"
     assert page.evaluate(visible) == ["plane", "plane-1"]
-    assert float(page.evaluate("getComputedStyle(document.body).fontSize")[:-2]) == pytest.approx(1.5 * float(size[:-2]))
+    assert float(page.evaluate("getComputedStyle(document.body).fontSize")[:-2]) == pytest.approx(
+        1.5 * float(size[:-2])
+    )
     assert contrast(page) == -255
     seen = []
     for _ in range(5):

@@ -57,7 +57,10 @@ def test_features_bring_their_texts_labels_gap_and_curve(make_features):
     assert [data["labels"]["names"][c] for c in data["labels"]["all"]] == list(f.pairs["label"][data["pair"]])
     assert [curve["name"] for curve in data["panels"][0]["curves"]] == ["rescale", "shift"]
     want = sweep.curve(runs[0].table)
-    assert (data["panels"][0]["curves"][0]["lam"], data["panels"][0]["curves"][0]["mean"]) == ([0, 1], want["mean"].tolist())
+    assert (data["panels"][0]["curves"][0]["lam"], data["panels"][0]["curves"][0]["mean"]) == (
+        [0, 1],
+        want["mean"].tolist(),
+    )
     np.testing.assert_allclose(data["panels"][0]["curves"][0]["std"], want["std"])
     numbers = unpack(data["panels"][0]["numbers"]).reshape(5, -1)
     vector = gap.gap_vector(*f.paired("train"))
