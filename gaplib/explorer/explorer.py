@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from gaplib import gap as measures
 from gaplib import modulate, rows
 from gaplib.datasets.pairs import label_columns
-from gaplib.explorer.geometry import geometry, measured, pack
-from gaplib.explorer.marks import coloured, one_a_pair, short, short_texts, thumbnails
+from gaplib.explorer.geometry import ARCS, MATRIX, by_cluster, geometry, matrix, measured, neighbours, pack, slider
+from gaplib.explorer.marks import coloured, one_a_pair, ramp, short, short_texts, thumbnails
 
 PAGE = Path(__file__).with_name("page.html")
 CURVES = 8  # that can still be told apart
@@ -100,30 +100,105 @@ def explore(
     >>> explorer, len(explorer.page) < 100_000
     (Explorer(title='eight made pairs'), True)
     """
-    image, text, known = _pairs(features)
-    image, text = rows.check_pairs(image, text, least=2)
-    gap, gap_of = _gap(gap, features, image, text)
-    total = len(image)
+    encoded = _encoded(features, gap)
+    total = len(encoded.image)
     drawn = rows.sample(np.arange(total), n, seed)
-    labels = one_a_pair(known.get("labels") if labels is None else labels, "labels", drawn, total)
-    texts = one_a_pair(known.get("texts") if texts is None else texts, "texts", drawn, total)
-    images = one_a_pair(images, "images", drawn, total)
+    besides = {
+        "curves": _curves(sweep, encoded.known.get("dataset"), encoded.known.get("encoder")),
+        "umap": _umap(umap, total, len(drawn)),
+    }
+    title = title or encoded.known.get("title", "Images and texts")
+    shown = {"labels": labels, "texts": texts, "images": images}
+    return _explorer([encoded], [title], shown, drawn, seed, title, besides)
+
+
+def compare(
+    *encoded: Any,
+    names: Sequence[str] | None = None,
+    labels: Sequence | None = None,
+    n: int = 2000,
+    seed: int = 0,
+    texts: Sequence | None = None,
+    images: Sequence | None = None,
+    title: str | None = None,
+) -> Explorer:
+    """The same pairs by two encoders or more, or before and after a move, side by side: one slider, linked pointers.
+
+    Each has its own gap, measures, plane, sphere and cosines as in `explore`. Planes are drawn to one scale and cosines
+    to one axis. The matrix of cosines is of 60 of the pairs drawn, chosen by `seed`, and has one order for all.
+
+    Parameters
+    ----------
+    *encoded : features.Features, or (ndarray, ndarray)
+        Row i of each is pair i. Widths may differ. For a move: the rows as encoded, and what `modulate` makes of them.
+    names : sequence of str, optional
+        One each; by default the encoders of features.
+    labels, texts, images : sequence, optional
+        As in `explore`; by default those of the first that has any.
+    n, seed : int
+        As in `explore`.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two, their pairs are not the same, their names are missing or alike, or as in `explore`.
+
+    Examples
+    --------
+    >>> from gaplib import modulate
+    >>> image, text = np.eye(8), np.roll(np.eye(8), 1, axis=1)
+    >>> compare((image, text), modulate.centre(image, text), names=["as encoded", "centred"])
+    Explorer(title='as encoded, centred')
+    """
+    if len(encoded) < 2:
+        raise ValueError(f"compare: two or more are needed, got {len(encoded)}; `explore` shows one")
+    encoded = [_encoded(one) for one in encoded]
+    names = _names(names, encoded)
+    _check_same_pairs(encoded, names)
+    drawn = rows.sample(np.arange(len(encoded[0].image)), n, seed)
+    datasets = dict.fromkeys(one.known["dataset"] for one in encoded if one.known)
+    title = title or ": ".join([*datasets, ", ".join(names)])
+    return _explorer(encoded, names, {"labels": labels, "texts": texts, "images": images}, drawn, seed, title)
+
+
+def _explorer(encoded, names, shown, drawn, seed, title, besides=None):
+    """The page of one panel each. What is shown of a pair is, unless given, as the first knows it that does."""
+    known = next((one.known for one in encoded if one.known), {})
+    total = len(encoded[0].image)
+    shown = {name: known.get(name) if values is None else values for name, values in shown.items()}
+    shown = {name: one_a_pair(values, name, drawn, total) for name, values in shown.items()}
+    both = [(np.asarray(one.image[drawn], float), np.asarray(one.text[drawn], float)) for one in encoded]
+    sampled = rows.sample(np.arange(len(drawn)), MATRIX, seed)
+    ordered = sampled[by_cluster([(image[sampled], text[sampled]) for image, text in both])]
     data = {
-        "title": short(title or known.get("title", "Images and texts")),
+        "title": short(title),
         "n": len(drawn),
         "total": total,
         "seed": int(seed),
-        "gap_of": gap_of,
         "pair": drawn.tolist(),
-        "curves": _curves(sweep, known.get("dataset"), known.get("encoder")),
-        "labels": coloured(labels),
-        "texts": short_texts(texts),
-        "thumbs": thumbnails(images, drawn, known.get("root")),
-        "umap": _umap(umap, total, len(drawn)),
+        "ordered": ordered.tolist(),
+        "arcs": ARCS,
+        "labels": coloured(shown["labels"]),
+        "texts": short_texts(shown["texts"]),
+        "thumbs": thumbnails(shown["images"], drawn, known.get("root")),
+        "shades": ramp(),
+        "panels": [_panel(*each, ordered, seed) for each in zip(encoded, names, both, strict=True)],
     }
-    data |= measured(image, text, gap)
-    data |= geometry(np.asarray(image[drawn], float), np.asarray(text[drawn], float), gap, seed)
-    return Explorer(data["title"], _filled(data))
+    data["panels"][0] |= besides or {}
+    return Explorer(data["title"], _filled(data | slider()))
+
+
+def _panel(encoded, name, both, ordered, seed):
+    """What one encoder makes of the pairs drawn; its measures are of all pairs."""
+    image, text = both
+    return {
+        "name": short(name),
+        "gap_of": encoded.gap_of,
+        "numbers": measured(encoded.image, encoded.text, encoded.gap),
+        "neighbours": neighbours(image, text),
+        "matrix": matrix(image[ordered], text[ordered]),
+    } | geometry(image, text, encoded.gap, seed)
 
 
 def _filled(data):
@@ -132,16 +207,35 @@ def _filled(data):
     return PAGE.read_text(encoding="utf-8").replace("__DATA__", text)
 
 
-def _pairs(features):
-    """Image rows, text rows, and what features know of them besides."""
-    if isinstance(features, tuple | list) and len(features) == 2:
+@dataclass(frozen=True)
+class _Encoded:
+    """Image and text rows of pairs, the gap that they are moved along, and what features know of them besides."""
+
+    image: np.ndarray
+    text: np.ndarray
+    gap: np.ndarray
+    gap_of: str
+    known: dict
+
+
+def _encoded(features, gap=None):
+    known = {}
+    if hasattr(features, "paired"):
+        image, text = features.paired()
+        known = _known(features)
+    elif isinstance(features, tuple | list) and len(features) == 2:
         image, text = features
-        return image, text, {}
-    if not hasattr(features, "paired"):
+    else:
         kind = type(features).__name__
         raise ValueError(f"features: Features, or two arrays (image, text) of paired rows, needed; got {kind}")
+    image, text = rows.check_pairs(image, text, least=2)
+    gap, gap_of = _gap(gap, features, image, text)
+    return _Encoded(image, text, gap, gap_of, known)
+
+
+def _known(features):
     about = features.about
-    known = {
+    return {
         "title": f"{about.name} by {features.encoder}",
         "labels": _labels(features),
         "texts": features.pairs.get("text"),
@@ -149,7 +243,28 @@ def _pairs(features):
         "dataset": about.name,
         "encoder": features.encoder,
     }
-    return *features.paired(), known
+
+
+def _names(names, encoded):
+    """One name each, all different."""
+    if names is None:
+        names = [one.known.get("encoder") for one in encoded]
+    names = [names] if isinstance(names, str) else list(names)
+    if len(names) != len(encoded) or None in names or len(set(names)) < len(names):
+        raise ValueError(f"names: a different one for each of the {len(encoded)} needed, got {names}")
+    return [str(name) for name in names]
+
+
+def _check_same_pairs(encoded, names):
+    """As many rows, and the same texts where these are known."""
+    sizes = [len(one.image) for one in encoded]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"compare: the same pairs of all needed, got {dict(zip(names, sizes, strict=True))} pairs")
+    texts = [np.asarray(one.known["texts"], object) for one in encoded if one.known]
+    for other in texts[1:]:
+        differ = np.flatnonzero(texts[0] != other)
+        if len(differ):
+            raise ValueError(f"compare: the same pairs of all needed; the text of pair {differ[0]} is not the same")
 
 
 def _gap(gap, features, image, text):

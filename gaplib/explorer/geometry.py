@@ -8,8 +8,10 @@ import base64
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
 
-from gaplib import modulate, project
+from gaplib import modulate, project, rows
 
 STEP = 0.005
 LAMS = np.round(np.arange(-0.5, 1.5 + STEP / 2, STEP), 3)
@@ -21,19 +23,27 @@ MEASURES = {
     "relative_gap": "relative gap (RMG)",
 }
 ARCS = 100  # pairs joined on the sphere
+NEAREST = 5  # neighbours of a row
+MATRIX = 60  # pairs whose cosines are all shown: two pixels a row
+
+Both = tuple[np.ndarray, np.ndarray]  # image and text rows of the same pairs
 
 
-def measured(image: np.ndarray, text: np.ndarray, gap: np.ndarray) -> dict:
-    """The measures of all rows at every place of the slider."""
-    table = modulate.by_lambda(image, text, LAMS, gap)
+def slider() -> dict:
+    """The places of the slider, and what is measured at each."""
     return {
         "measures": list(MEASURES),
         "names": list(MEASURES.values()),
         "first": float(LAMS[0]),
         "step": STEP,
         "steps": len(LAMS),
-        "numbers": pack(table[list(MEASURES)].to_numpy().T),
     }
+
+
+def measured(image: np.ndarray, text: np.ndarray, gap: np.ndarray) -> str:
+    """The measures of all rows at every place of the slider, packed: (measures, places)."""
+    table = modulate.by_lambda(image, text, LAMS, gap)
+    return pack(table[list(MEASURES)].to_numpy().T)
 
 
 def geometry(image: np.ndarray, text: np.ndarray, gap: np.ndarray, seed: int) -> dict:
@@ -54,7 +64,6 @@ def geometry(image: np.ndarray, text: np.ndarray, gap: np.ndarray, seed: int) ->
         "gap": gap_seen.tolist(),
         "gap2": float(length**2),
         "plane": plane.tolist(),
-        "arcs": ARCS,
         "held": float(np.linalg.norm(gap_seen[plane]) / max(length, 1e-9)),
     }
 
@@ -67,6 +76,58 @@ def _cosines(image, text, seed):
     paired = np.einsum("ij,ij->i", image, text)
     unpaired = np.einsum("ij,ij->i", image, text[other])
     return np.column_stack([paired, other, unpaired])
+
+
+def neighbours(image: np.ndarray, text: np.ndarray) -> str:
+    """The nearest rows of each row in the encoder's own space, all d dimensions of it, packed.
+
+    For images and then texts, those among the images and those among the texts: (2, 2, n, k, 2), the pair and the
+    cosine. Never a row itself. The browser finds their cosines at every lambda; who is nearest is as encoded, since
+    for other lambdas it would need the rows themselves (2 MB of 2,000 pairs, 512 wide, instead of 0.4).
+    """
+    both = (image, text)
+    found = [[_nearest(here, there) for there in both] for here in both]
+    return pack(found)
+
+
+def _nearest(here, there):
+    """Of each row the k nearest others, (n, k, 2): their number and the cosine, the nearest first."""
+    k = min(NEAREST, len(here) - 1)
+    found = np.empty((len(here), k, 2))
+    start = 0
+    for block in rows.pieces(here, 512 * here.shape[1]):
+        cosines = block @ there.T
+        part = slice(start, start + len(block))
+        if here is there:
+            np.fill_diagonal(cosines[:, part], -np.inf)
+        nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+        their = np.take_along_axis(cosines, nearest, 1)
+        order = np.argsort(-their, axis=1, kind="stable")
+        found[part, :, 0] = np.take_along_axis(nearest, order, 1)
+        found[part, :, 1] = np.take_along_axis(their, order, 1)
+        start += len(block)
+    return found
+
+
+def matrix(image: np.ndarray, text: np.ndarray) -> str:
+    """All cosines of some pairs, packed: images and then texts, with each other."""
+    both = np.concatenate([image, text])
+    return pack(both @ both.T)
+
+
+def by_cluster(encoded: list[Both]) -> np.ndarray:
+    """An order of pairs in which those that are alike to all encoders stand together: the leaves of average linkage.
+
+    Alike: the cosines of their images and of their texts, each block in standard units, so that no encoder's wide cone
+    drowns another's narrow one.
+    """
+    others = ~np.eye(len(encoded[0][0]), dtype=bool)
+    alike = 0
+    for x in (x for both in encoded for x in both):
+        cosines = x @ x.T
+        alike = alike + (cosines - cosines[others].mean()) / max(cosines[others].std(), 1e-9)
+    apart = np.where(others, alike[others].max() - alike, 0)
+    return leaves_list(linkage(squareform(apart, checks=False), "average", optimal_ordering=True))
 
 
 def pack(numbers: ArrayLike) -> str:

@@ -47,18 +47,28 @@ def coloured(labels: list | None) -> dict | None:
     return colours | {"continuous": continuous, "all": numbers.tolist(), "names": distinct.tolist()}
 
 
-def _scale(values):
-    """Colours from the least value to the greatest; grey where there is none."""
+def ramp() -> list[str]:
+    """The colours of a continuous scale, as #rrggbb.
+
+    Examples
+    --------
+    >>> len(ramp()), ramp()[0]
+    (64, '#463480')
+    """
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
+    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0.15, 0.95, SHADES))]  # its ends would vanish
+
+
+def _scale(values):
+    """Colours from the least value to the greatest; grey where there is none."""
     low = values.min()
     high = values.max()
     missing = values.isna()
-    ramp = colormaps["viridis"](np.linspace(0.15, 0.95, SHADES))  # its ends would vanish on dark and on white
     shades = ((values - low) / (high - low) * (SHADES - 1)).round()
     return {
-        "colours": [*map(to_hex, ramp), OTHER],
+        "colours": [*ramp(), OTHER],
         "codes": shades.mask(missing, SHADES).astype(int).tolist(),
         "shown": [f"{low:.4g}", f"{high:.4g}"] + [NO_LABEL] * bool(missing.any()),
     }

@@ -5,6 +5,7 @@ import errno
 import html
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from pages import data_of, measured, picture, sphere, unpack
 from PIL import Image
 
-from gaplib import explorer, gap, sweep
+from gaplib import explorer, gap, modulate, sweep
 from gaplib.explorer.geometry import MEASURES
 
 
@@ -31,17 +32,17 @@ def clouds():
 def test_the_page_holds_a_number_for_every_place_of_the_slider(clouds):
     image, text = clouds(50)
     data = data_of(explorer.explore((image, text), n=20))
-    numbers = unpack(data["numbers"]).reshape(len(MEASURES), -1)
+    numbers = unpack(data["panels"][0]["numbers"]).reshape(len(MEASURES), -1)
     assert (data["first"], data["steps"], numbers.shape[1]) == (-0.5, 401, 401)
     for k in (0, 7, 100, 399, 400):
         np.testing.assert_allclose(numbers[:, k], measured(image, text, -0.5 + k * 0.005), atol=1e-5)
-    assert (data["n"], data["total"], data["gap_of"]) == (20, 50, "fitted on these pairs")
+    assert (data["n"], data["total"], data["panels"][0]["gap_of"]) == (20, 50, "fitted on these pairs")
     assert data["pair"] == sorted(set(data["pair"])) and len(data["pair"]) == 20
 
 
 def test_everybody_has_another_as_unpaired_partner(clouds):
     for n in (2, 3, 50):
-        partner = unpack(data_of(explorer.explore(clouds(n)))["pairs"]).reshape(n, 3)[:, 1].astype(int)
+        partner = unpack(data_of(explorer.explore(clouds(n)))["panels"][0]["pairs"]).reshape(n, 3)[:, 1].astype(int)
         assert sorted(partner) == list(range(n)) and (partner != np.arange(n)).all()
 
 
@@ -51,17 +52,20 @@ def test_features_bring_their_texts_labels_gap_and_curve(make_features):
     both = pd.concat([run.table for run in runs])
     other = both.assign(dataset="elsewhere")
     data = data_of(explorer.explore(f, n=40, sweep=pd.concat([other, both])))
-    assert data["title"] == "made by made-encoder" and data["gap_of"] == "fitted on training pairs"
+    assert data["title"] == "made by made-encoder" and data["panels"][0]["gap_of"] == "fitted on training pairs"
     assert data["texts"] == ["a"] * 40
     assert [data["labels"]["names"][c] for c in data["labels"]["all"]] == list(f.pairs["label"][data["pair"]])
-    assert [curve["name"] for curve in data["curves"]] == ["rescale", "shift"]
+    assert [curve["name"] for curve in data["panels"][0]["curves"]] == ["rescale", "shift"]
     want = sweep.curve(runs[0].table)
-    assert (data["curves"][0]["lam"], data["curves"][0]["mean"]) == ([0, 1], want["mean"].tolist())
-    np.testing.assert_allclose(data["curves"][0]["std"], want["std"])
-    numbers = unpack(data["numbers"]).reshape(5, -1)
+    assert (data["panels"][0]["curves"][0]["lam"], data["panels"][0]["curves"][0]["mean"]) == (
+        [0, 1],
+        want["mean"].tolist(),
+    )
+    np.testing.assert_allclose(data["panels"][0]["curves"][0]["std"], want["std"])
+    numbers = unpack(data["panels"][0]["numbers"]).reshape(5, -1)
     vector = gap.gap_vector(*f.paired("train"))
     np.testing.assert_allclose(numbers[:, 300], measured(*f.paired(), 1.0, vector), atol=1e-6)
-    assert data_of(explorer.explore(f, sweep=runs[1]))["curves"][0]["name"] == "test AUC"
+    assert data_of(explorer.explore(f, sweep=runs[1]))["panels"][0]["curves"][0]["name"] == "test AUC"
 
 
 def test_several_labels_are_named_together(make_features):
@@ -157,6 +161,8 @@ def test_a_page_of_2000_pairs_needs_nothing_and_is_small(clouds, tmp_path):
     path = page.save(tmp_path / "deep" / "page.html")
     assert path.read_text(encoding="utf-8") == page.page and [p.name for p in path.parent.iterdir()] == ["page.html"]
     assert path.stat().st_size < 1_500_000
+    double = explorer.compare(clouds(2100, 128), clouds(2100, 64), names=["a", "b"])
+    assert len(double.page) < 1_500_000
     assert not re.search(r"https?:|//cdn|@import|url\(|<link|\bsrc=|fetch\(|XMLHttpRequest", page.page)
 
 
@@ -186,6 +192,65 @@ def test_a_full_disk_leaves_the_page_that_was_there(clouds, tmp_path, monkeypatc
     with pytest.raises(OSError, match="No space left on device"):
         explorer.explore(clouds(5)).save(path)
     assert path.read_text(encoding="utf-8") == before and files(tmp_path) == ["page.html"]
+
+
+def test_neighbours_are_those_of_the_encoders_own_space(clouds):
+    image, text = clouds(40)
+    found = unpack(data_of(explorer.explore((image, text)))["panels"][0]["neighbours"]).reshape(2, 2, 40, 5, 2)
+    for of, m in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        cosines = ((image, text)[of] @ (image, text)[m].T).astype(float)
+        if of == m:
+            np.fill_diagonal(cosines, -1)
+        best = np.sort(cosines, axis=1)[:, :-6:-1]
+        np.testing.assert_allclose(found[of, m, :, :, 1], best, atol=1e-6)
+        at = np.take_along_axis(cosines, found[of, m, :, :, 0].astype(int), 1)
+        np.testing.assert_allclose(at, best, atol=1e-6)
+
+
+def test_the_matrix_puts_alike_pairs_together(clouds):
+    rng = np.random.default_rng(0)
+    kind = rng.integers(3, size=80)
+    middles = rng.normal(size=(3, 24))
+    image, text = (sphere(rng, 80, 24, 0.3 * middles[kind]) for _ in range(2))
+    data = data_of(explorer.compare((image, text), clouds(80), names=["apart", "one cone"]))
+    ordered = data["ordered"]
+    assert len(ordered) == len(set(ordered)) == 60
+    assert (np.diff(kind[ordered]) != 0).sum() == 2
+    both = np.concatenate([image[ordered], text[ordered]])
+    np.testing.assert_allclose(unpack(data["panels"][0]["matrix"]).reshape(120, 120), both @ both.T, atol=1e-6)
+
+
+def test_features_and_what_a_move_makes_of_them_are_compared(make_features):
+    f = make_features("multiclass")
+    moved = modulate.centre(*f.paired(), fit=f.paired("train"))
+    page = explorer.compare(f, moved, names=["as encoded", "centred"], n=40)
+    data = data_of(page)
+    assert page.title == "made: as encoded, centred"
+    assert [panel["name"] for panel in data["panels"]] == ["as encoded", "centred"]
+    assert [panel["gap_of"] for panel in data["panels"]] == ["fitted on training pairs", "fitted on these pairs"]
+    assert data["texts"] == ["a"] * 40
+    names = data["labels"]["names"]
+    assert [names[c] for c in data["labels"]["all"]] == list(f.pairs["label"][data["pair"]])
+    numbers = unpack(data["panels"][1]["numbers"]).reshape(5, -1)
+    np.testing.assert_allclose(numbers[:, 300], measured(*moved, 1.0), atol=1e-5)
+
+
+def test_only_the_same_pairs_are_compared(clouds, make_features):
+    one, two = clouds(30), clouds(29)
+    for encoded, names, message in (
+        ([one], None, "two or more are needed, got 1; `explore` shows one"),
+        ([one, one], None, r"names: a different one for each of the 2 needed, got \[None, None\]"),
+        ([one, one], ["a", "a"], "names: a different one"),
+        ([one, one], "ab", r"got \['ab'\]"),
+        ([one, two], ["a", "b"], r"the same pairs of all needed, got \{'a': 30, 'b': 29\} pairs"),
+        ([one, 7], ["a", "b"], "features: Features, or two arrays"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            explorer.compare(*encoded, names=names)
+    f = make_features("binary")
+    others = f.pairs.assign(text=["b" if i == 3 else text for i, text in enumerate(f.pairs["text"])])
+    with pytest.raises(ValueError, match="the text of pair 3 is not the same"):
+        explorer.compare(f, replace(f, table=others, encoder="another"))
 
 
 def test_bad_input_gets_one_clear_message(clouds, make_features):
@@ -219,6 +284,6 @@ def test_bad_input_gets_one_clear_message(clouds, make_features):
 def test_the_page_takes_the_umap(clouds):
     image, text = clouds(80)
     umap = ([0.0, 0.5, 1.0], np.random.default_rng(0).normal(size=(3, 2, 80, 2)).astype(np.float32))
-    data = data_of(explorer.explore((image, text), umap=umap))["umap"]
+    data = data_of(explorer.explore((image, text), umap=umap))["panels"][0]["umap"]
     assert data["lams"] == umap[0]
     np.testing.assert_array_equal(unpack(data["at"]), umap[1].ravel())

@@ -261,7 +261,7 @@ def test_formulas_are_shown_and_solutions_folded(book, page, name):
 @pytest.mark.parametrize("name", ["00-start-here", "02-see-the-cone"])
 def test_the_explorers_work(book, page, name):
     page.goto((book / f"{name}.html").as_uri())
-    view = page.frame_locator("iframe")
+    view = page.frame_locator("iframe").first
     distance = view.locator("#centroid_distance")
     before = float(distance.inner_text())
     view.locator("#lam").press("PageUp")
@@ -273,8 +273,8 @@ def test_the_explorers_work(book, page, name):
 def test_in_the_dark_nothing_bright_stands_around_an_explorer(book, page, name):
     page.emulate_media(color_scheme="dark")
     page.goto((book / f"{name}.html").as_uri())
-    page.frame_locator("iframe").locator(":root[data-theme=dark]").wait_for()
-    grounds = page.locator("iframe").evaluate("""frame => {
+    page.frame_locator("iframe").first.locator(":root[data-theme=dark]").wait_for()
+    grounds = page.locator("iframe").first.evaluate("""frame => {
         const grounds = [];
         for (let e = frame; e; e = e.parentElement) grounds.push(getComputedStyle(e).backgroundColor);
         return grounds;
@@ -287,7 +287,7 @@ def test_in_the_dark_nothing_bright_stands_around_an_explorer(book, page, name):
 def test_the_slider_of_an_explorer_stays_in_view_on_a_phone(book, page):
     page.set_viewport_size({"width": 360, "height": 640})
     page.goto((book / "02-see-the-cone.html").as_uri())
-    view = page.frame_locator("iframe")
+    view = page.frame_locator("iframe").first
     view.locator("#lam").wait_for()
     for figure in ("#sphere", "#umap", "#cosines"):
         view.locator(figure).evaluate("e => e.scrollIntoView({block: 'end'})")

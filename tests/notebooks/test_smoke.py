@@ -48,6 +48,7 @@ def test_the_umap_moves(root):
     with Image.open(folder / "umap-by-lambda.gif") as gif:
         assert gif.n_frames == 40
     assert "<canvas" in (folder / "umap-by-lambda.html").read_text()
+    assert '"name": "mini-biomedclip"' in (folder / "two-encoders.html").read_text()
 
 
 def test_results_are_tidy(root):
