@@ -46,8 +46,7 @@ class Converged(NamedTuple):
     losses are averaged, each has scikit-learn's probe of C / k.
 
     `strengths` are the C to try, ascending. While the best stands at an end, ten times as much, or a tenth, is tried
-    too, within `bounds`; a best C at a bound is taken. `tolerance` is of the gradient, on rows of unit covariance: ten times
-    less moved no AUC of the demo by more than 1e-4.
+    too, within `bounds`; a best C at a bound is taken. `tolerance` is of the gradient, on rows of unit covariance.
     """
 
     strengths: tuple[float, ...] = (1.0, 10.0)
