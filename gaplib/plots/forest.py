@@ -95,7 +95,7 @@ def _bracket_domains(ax: Axes, domains: list) -> None:
 def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     """Slope of the test AUC in lambda, by cell, with its 95 % interval.
 
-    The interval counts what the sweeps resampled: test rows, and training sets with their seeds where there are several.
+    The interval counts what the sweeps resampled: test rows, and training sets with seeds where there are several.
 
     Parameters
     ----------
