@@ -5,7 +5,7 @@ from gaplib.sweep.probe import Converged, Training
 from gaplib.sweep.resumable import factorial
 from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
 from gaplib.sweep.sweep import LAMS, PUBLISHED, SEEDS, TIMES, Sweep, sweep
-from gaplib.sweep.verdicts import contrasts, judge, rises, sensitivity
+from gaplib.sweep.verdicts import contrasts, rises, sensitivity
 
 __all__ = [
     "CELL",
@@ -22,7 +22,6 @@ __all__ = [
     "contrasts",
     "curve",
     "factorial",
-    "judge",
     "metrics",
     "rises",
     "sensitivity",

@@ -5,6 +5,7 @@ import pytest
 
 from gaplib import sweep
 from gaplib.sweep import resumable as room
+from gaplib.sweep import verdicts
 from gaplib.sweep.verdicts import CONTROLS
 
 TREATMENTS = ["shift", *CONTROLS]
@@ -39,7 +40,7 @@ def test_an_interrupted_factorial_goes_on_where_it_ended(make_features, tmp_path
     pd.testing.assert_frame_equal(run(cells, tmp_path), table)
     assert len(done) == count and (table["resamples"] == 2).all()
     assert table["p_ahead"].notna().equals(table["treatment"].eq("shift"))
-    assert set(sweep.judge(table)["verdict"]) <= {"better", "worse", "equivalent", "undecided"}
+    assert set(verdicts.judge(table)["verdict"]) <= {"better", "worse", "equivalent", "undecided"}
 
 
 def test_other_features_or_options_are_no_continuation(make_features, tmp_path):
