@@ -34,6 +34,10 @@ def _is_seed(one):
     return _is_number(one) and isinstance(one, int) and 0 <= one < 2**32
 
 
+def _is_share(one):
+    return _is_number(one) and 0 < one <= 1
+
+
 def _is_size(one):
     return one is None or (_is_seed(one) and one > 0)
 
@@ -61,6 +65,7 @@ KEYS = {
     "seeds": Key(f"whole numbers from 0 to {2**32 - 1}: of the probes", _is_seed, True),
     "n_pairs": Key("a whole number above 0, of pairs to use of each dataset, or null for all", _is_size, False),
     "treatments": Key("of gaplib.sweep", TREATMENTS, True),
+    "shares": Key("numbers above 0, up to 1: of the train split's groups, for notebook 05", _is_share, True),
     "n_followed": Key("a whole number above 0, of cells that notebook 05 follows, or null for all", _is_size, False),
     "unreadable": Key("what to do with images that cannot be read", ("stop", "skip"), False),
     "engine": Key("what encodes: ray is for many GPUs or machines", ("local", "ray"), False),

@@ -95,8 +95,7 @@ def _bracket_domains(ax: Axes, domains: list) -> None:
 def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     """Slope of the test AUC in lambda, by cell, with its 95 % interval.
 
-    The interval counts what the sweeps resampled: of one training set, test rows alone, and neither its draw nor the
-    seeds.
+    The interval counts what the sweeps resampled: test rows, and training sets with seeds where there are several.
 
     Parameters
     ----------
@@ -121,7 +120,8 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
         handles.append(Line2D([], [], marker=marker, lw=1.1, color=colour, label=f"{domain} encoder"))
     ax.set_yticks(places, table["encoder"])
     ax.invert_yaxis()
-    ax.set_xlabel("sensitivity: slope of the test AUC from lambda 0 to 1, with its 95 % interval over test rows")
+    sources = "test rows and training sets" if table["resamples"].min() > 1 else "test rows"
+    ax.set_xlabel(f"sensitivity: slope of the test AUC from lambda 0 to 1, with its 95 % interval over {sources}")
     for dataset, cells in table.groupby("dataset", sort=False):
         domain = cells["dataset_domain"].iloc[0]
         beside = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 7, "color": style.DOMAIN[domain]}

@@ -2,9 +2,10 @@
 
 from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.probe import Converged, Training
+from gaplib.sweep.resumable import factorial
 from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
 from gaplib.sweep.sweep import LAMS, PUBLISHED, SEEDS, TIMES, Sweep, sweep
-from gaplib.sweep.verdicts import contrasts, sensitivity
+from gaplib.sweep.verdicts import contrasts, rises, sensitivity
 
 __all__ = [
     "CELL",
@@ -20,7 +21,9 @@ __all__ = [
     "choose",
     "contrasts",
     "curve",
+    "factorial",
     "metrics",
+    "rises",
     "sensitivity",
     "sweep",
 ]

@@ -10,6 +10,7 @@ encoded at strength 0.
 """
 
 from collections.abc import Callable
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -166,6 +167,12 @@ class Half:
         if moves[0].linear is not None:
             self.linear = torch.as_tensor(np.array([move.linear[place] for move in moves]), **like)
 
+    def at(self, place):
+        """The same rows under one of the strengths, by its place."""
+        one = copy(self)
+        one.linear = None if self.linear is None else self.linear[:, [place]]
+        return one
+
     def folded(self, weight):
         """A w, for weights (runs, strengths, outputs, d)."""
         if self.linear is None:
@@ -185,11 +192,10 @@ class Half:
         squares = _squares(self.along.gather(1, rows)[..., None], square, self.measured * lams[:, None])
         return squares.clamp(min=ORIGIN**2).rsqrt()  # in single precision a row near the origin may seem beyond it
 
-    def mean(self, lams, rows):
-        """Mean moved row of each run's pairs `rows` (runs, k): (runs, strengths, d)."""
-        factors = self.factors(lams, rows)
-        shifts = (self.added * lams * factors.mean(1))[..., None] * self.directions[:, None]
-        return self.folded((factors.mT @ self.x[rows] / rows.shape[1] + shifts)[:, :, None])[:, :, 0]
+    def rows(self, lams, rows):
+        """Moved rows of each run's pairs `rows` (runs, k): (runs, strengths, k, d)."""
+        shifts = (self.added * lams)[..., None, None] * self.directions[:, None, None]
+        return self.folded((self.x[rows][:, None] + shifts) * self.factors(lams, rows).mT[..., None])
 
 
 class Moved:
@@ -217,6 +223,19 @@ class Moved:
         """A w, for weights (runs, strengths, outputs, 2 d)."""
         return torch.cat([half.folded(part) for half, part in zip(self.halves, weight.chunk(2, -1), strict=True)], -1)
 
-    def mean(self, rows):
-        """Mean moved row [text | image] of each run's pairs `rows`, (runs, strengths, 2 d)."""
-        return torch.cat([half.mean(self.lams, rows) for half in self.halves], -1)
+    def at(self, place):
+        """The same rows under one of the strengths, by its place."""
+        one = copy(self)
+        one.lams = self.lams[:, [place]]
+        one.halves = [half.at(place) for half in self.halves]
+        return one
+
+    def moments(self, rows, chunk=1024):
+        """Mean (runs, strengths, 2 d) and covariance (runs, strengths, 2 d, 2 d) of moved rows [text | image]."""
+        total = square = 0
+        for some in rows.split(chunk, 1):
+            both = torch.cat([half.rows(self.lams, some) for half in self.halves], -1)
+            total = total + both.sum(-2)
+            square = square + both.mT @ both
+        mean = total / rows.shape[1]
+        return mean, square / rows.shape[1] - mean[..., :, None] * mean[..., None, :]

@@ -4,7 +4,7 @@ Runs, each of a training set and a seed, stack beside the strengths.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from typing import NamedTuple
@@ -45,14 +45,14 @@ class Converged(NamedTuple):
     output that is scikit-learn's C; with several classes it is for sample weights of mean 1; and of k labels, whose
     losses are averaged, each has scikit-learn's probe of C / k.
 
-    `strengths` are the C to try, ascending. While the best of some lambda stands at an end, ten times as much, or a
-    tenth, is tried too, within `bounds`; a best C at a bound is taken.
+    `strengths` are the C to try, ascending. While the best stands at an end, ten times as much, or a tenth, is tried
+    too, within `bounds`; a best C at a bound is taken. `tolerance` is of the gradient, on rows of unit covariance.
     """
 
-    strengths: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
+    strengths: tuple[float, ...] = (1.0, 10.0)
     bounds: tuple[float, float] = (1e-3, 1e6)
     iterations: int = 500
-    tolerance: float = 1e-5
+    tolerance: float = 1e-4
 
     @property
     def name(self) -> str:
@@ -317,18 +317,28 @@ class Best:
 
 
 class Fit(NamedTuple):
-    """What one strength gives: weight (1, lambdas, outputs, 2 d), bias, and the validation AUC of each lambda."""
+    """What one strength gives: weight (1, 1, outputs, 2 d), bias (1, 1, outputs), and the validation AUC."""
 
     weight: torch.Tensor
     bias: torch.Tensor
-    auc: np.ndarray
+    auc: float = np.nan
 
 
 def converge(examples: Examples, training: Converged, step: Callable = lambda: None) -> Trained:
-    """Fit one regularised logistic regression per lambda to convergence, all of them together.
+    """Fit a regularised logistic regression for each lambda to convergence.
 
-    The examples are in double precision and of one run; `step` is called after every strength.
+    One lambda after the other: together, each would need as many steps as the slowest, and all strengths of any. The
+    examples are in double precision and of one run; `step` is called after every fit.
     """
+    lams = examples.moved.lams.shape[1]
+    alone = [replace(examples, moved=examples.moved.at(lam)) for lam in range(lams)]
+    best = [_tuned(of_lam, training, step) for of_lam in alone]
+    weights = {name: torch.cat([getattr(fit, name) for _, fit in best], 1) for name in ("weight", "bias")}
+    return Trained(weights, torch.tensor([[strength for strength, _ in best]]), {})
+
+
+def _tuned(examples, training, step):
+    """The strength with the best validation AUC at one lambda, and what it gives; the smallest of equals."""
     centred = _Centred(examples)
     truth = examples.y[examples.val[0]].numpy(force=True)
     fits = {}
@@ -339,41 +349,31 @@ def converge(examples: Examples, training: Converged, step: Callable = lambda: N
         start = fits[near] if fits else centred.start
         weight, bias = centred.minimise(start, 1 / (strength * examples.train.shape[1]), training)
         scores = score(examples.moved, {"weight": weight, "bias": bias}, Head(), examples.val)
-        fits[strength] = Fit(weight, bias, macro_auc(scores[0], truth, examples.task))
+        fits[strength] = Fit(weight, bias, macro_auc(scores[0], truth, examples.task).item())
         waiting = waiting or _further(fits, training.bounds)
         step()
-    return _chosen(fits)
+    best = _best(fits)
+    return best, fits[best]
 
 
 def _further(fits, bounds):
-    """The strength to try next, beyond the end at which some lambda's best stands, within the bounds."""
-    tried = sorted(fits)
+    """The strength to try next, beyond the end at which the best one stands, within the bounds."""
     best = _best(fits)
     smallest, largest = bounds
-    if best.max() == len(tried) - 1 and tried[-1] * 10 <= largest:
-        return [tried[-1] * 10]
-    if best.min() == 0 and tried[0] / 10 >= smallest:
-        return [tried[0] / 10]
+    if best == max(fits) and best * 10 <= largest:
+        return [best * 10]
+    if best == min(fits) and best / 10 >= smallest:
+        return [best / 10]
     return []
 
 
 def _best(fits):
-    """Place among the ascending strengths of each lambda's best AUC; the strongest penalty of equals."""
-    return np.argmax([fits[strength].auc for strength in sorted(fits)], axis=0)
-
-
-def _chosen(fits):
-    """What was trained, at each lambda with its best strength."""
-    tried = sorted(fits)
-    best = _best(fits)
-    at_best = [fits[tried[place]] for place in best]
-    weight = torch.stack([fit.weight[:, lam] for lam, fit in enumerate(at_best)], 1)
-    bias = torch.stack([fit.bias[:, lam] for lam, fit in enumerate(at_best)], 1)
-    return Trained({"weight": weight, "bias": bias}, torch.tensor(tried)[best][None], {})
+    """The strength with the best AUC; the strongest penalty of equals."""
+    return max(sorted(fits), key=lambda strength: fits[strength].auc)
 
 
 class _Centred:
-    """Logistic regression on rows centred at their mean under each lambda.
+    """Logistic regression on rows centred at their mean under one lambda.
 
     A free bias makes that a mere change of variables: conditioning is better, and a shift by a constant changes nothing
     at all.
@@ -381,20 +381,14 @@ class _Centred:
 
     def __init__(self, examples):
         self.examples = examples
-        rows = examples.train[0]
-        self.mean = examples.moved.mean(examples.train)
-        both = torch.cat([half.x[rows] for half in examples.moved.halves], 1)
-        covariance = both.mT.cov(correction=0)[None, None]
-        if examples.moved.halves[0].linear is not None:
-            covariance = covariance.expand(1, self.mean.shape[1], -1, -1)
-            covariance = examples.moved.folded(examples.moved.folded(covariance).mT)
+        self.mean, covariance = examples.moved.moments(examples.train)
         self.spread, self.axes = torch.linalg.eigh(covariance)
 
     @property
     def start(self):
         """No probe yet."""
         cells = (*self.mean.shape[:2], self.examples.outputs)
-        return Fit(self.mean.new_zeros(*cells, self.mean.shape[-1]), self.mean.new_zeros(cells), None)
+        return Fit(self.mean.new_zeros(*cells, self.mean.shape[-1]), self.mean.new_zeros(cells))
 
     def minimise(self, start, penalty, training):
         """Weight and bias that minimise mean loss + penalty / 2 |weight|^2, from those of another penalty."""
@@ -424,7 +418,7 @@ class _Centred:
         return weight.detach(), bias.detach()
 
     def loss(self, weight, bias):
-        """Sum of all lambdas' losses on the training rows."""
+        """Mean loss on the training rows."""
         rows = self.examples.train
         projections = self.examples.moved.project(weight, rows)
         return self.examples.loss(logits(projections, {"weight": weight, "bias": bias}, Head()), rows).sum()

@@ -22,12 +22,12 @@ class Run(NamedTuple):
 
 
 def runs(features: Features, seeds: Sequence[int], sets: int = 1, share: float = 1.0) -> list[Run]:
-    """Every training set with every seed."""
+    """The first training set with every seed; each that is drawn with one of its own, so that both vary together."""
     val = features.rows("val")
     made = []
     for number in range(sets):
         rows = training_set(features, number, share)
-        for seed in seeds:
+        for seed in [max(seeds) + number] if number else seeds:
             train, held_out = (rows, val) if len(val) else _cut(rows, seed)
             made.append(Run(number, seed, rows, train, held_out))
     return made

@@ -98,14 +98,16 @@ def macro_auc(logits: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
 
 
 def curve(table: pd.DataFrame, metric: str = "auc", split: str = "test") -> pd.DataFrame:
-    """Mean and sample standard deviation over runs, by cell and lambda, and by epoch where there is such a column.
+    """Mean and sample standard deviation over seeds, by cell and lambda, and by epoch where there is such a column.
+
+    Of the train split itself: training sets that were drawn from it are for its uncertainty.
 
     Returns
     -------
     DataFrame
         dataset, encoder, treatment, training, fusion, hidden, lam, (epoch,) mean, std.
     """
-    rows = table[(table["metric"] == metric) & (table["split"] == split)]
+    rows = table[(table["metric"] == metric) & (table["split"] == split) & (table["set"] == 0)]
     by = [*CELL, "lam", *table.columns.intersection(["epoch"])]
     return rows.groupby(by, sort=False)["value"].agg(["mean", "std"]).reset_index()
 

@@ -80,7 +80,7 @@ def sweep(
     sets: int = 1,
     share: float = 1.0,
 ) -> Sweep:
-    """Train and score probes on features under every strength of a treatment, for every training set and seed.
+    """Train and score probes on features under every strength of a treatment, by several seeds and training sets.
 
     Parameters
     ----------
@@ -111,7 +111,8 @@ def sweep(
         Epochs after which to score validation and test rows, in one training that does not stop before the last:
         `Sweep.path`. What is kept, and all else, is as without.
     sets : int
-        Training sets: the train split, then so many less one drawn from it, whole groups with replacement.
+        Training sets: the train split by every seed, then so many less one drawn from it, whole groups with
+        replacement, each by a seed of its own (that after the last, and so on).
     share : float
         Of the train split's groups, how many each training set has.
 

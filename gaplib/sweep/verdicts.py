@@ -7,7 +7,7 @@ import pandas as pd
 
 from gaplib.rows import check_seed
 from gaplib.sweep.sweep import Sweep
-from gaplib.sweep.uncertainty import auc_pseudovalues, contrast
+from gaplib.sweep.uncertainty import Contrast, auc_pseudovalues, contrast
 
 VERDICTS = ("better", "worse", "equivalent", "undecided")
 CONTROLS = ("placebo", "rescale", "standardise")
@@ -17,58 +17,40 @@ MARGIN = 0.005
 
 
 def contrasts(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
-    """What lambda = 1 does to the test AUC of each cell against lambda = 0, and a verdict.
+    """What lambda = 1 does to the test AUC of each cell against lambda = 0, and a verdict: `judge` of `rises`."""
+    return judge(rises(runs), margin)
 
-    *better* or *worse*: the interval, Holm-adjusted over the cells of the same treatment, training and head, lies
-    beyond 0. *equivalent*: neither of them, and the 90 % interval lies within the margin (two one-sided tests).
-    *undecided*: none of these. Uncertainty is that of test rows and of training sets, both by whole groups
-    (`uncertainty.contrast`).
+
+def rises(runs: Sequence[Sweep]) -> pd.DataFrame:
+    """AUC(1) - AUC(0) of each cell on test rows, with its uncertainty from test rows and training sets.
+
+    Both sources count by whole groups (`uncertainty.contrast`). Each drawn training set has a seed of its own, so its
+    source holds the seeds' scatter, too.
 
     Parameters
     ----------
     runs : sequence of sweep.Sweep
         Each with lambdas 0 and 1, and best with resampled training sets.
-    margin : float
-        The largest difference of AUC that makes no difference.
 
     Returns
     -------
     DataFrame
         One row a run: its cell; n_test, groups, resamples (training sets beside the given one); auc_0, auc_1,
-        difference; se_rows, se_sets, se; low_90 and high_90; low and high, adjusted, and p and p_holm; detectable, the
-        difference that the cell would have shown with 80 % power at the level of its family; margin; verdict.
+        difference; se_rows, se_sets (NaN with fewer than two resamples), se, and df, the degrees of freedom.
 
     Raises
     ------
     ValueError
-        If there is no run, something is no sweep, a run lacks lambda 0 or 1, a row has no group, or the margin is not
-        positive.
-
-    References
-    ----------
-    Holm 1979; Schuirmann 1987 (two one-sided tests).
+        If there is no run, something is no sweep, a run lacks lambda 0 or 1, or a row has no group.
     """
-    if not margin > 0:
-        raise ValueError(f"the margin must be above 0: the largest difference of AUC that does not count; got {margin}")
-    rises = [contrast(_auc(run, 1.0) - _auc(run, 0.0)) for run in _checked(runs)]
-    table = pd.DataFrame([_row(run, rise) for run, rise in zip(runs, rises, strict=True)])
-    stepped = _holm_by_family(table, table["p"])
-    sizes = table.groupby(_family(table), sort=False)["p"].transform("size")
-    levels = (LEVEL * table["p"] / stepped).fillna(LEVEL / sizes)  # beyond 0 at this level just where p_holm is small
-    table["p_holm"] = stepped.clip(upper=1)
-    table[["low", "high"]] = [rise.interval(level) for rise, level in zip(rises, levels, strict=True)]
-    table["detectable"] = [rise.detectable(LEVEL / size) for rise, size in zip(rises, sizes, strict=True)]
-    table["margin"] = margin
-    table["verdict"] = [_verdict(row) for row in table.itertuples()]
-    return table
+    return pd.DataFrame([_row(run, contrast(_auc(run, 1.0) - _auc(run, 0.0))) for run in _checked(runs)])
 
 
 def _row(run, rise):
-    """What the table of contrasts says of a run without looking at the others."""
+    """What is known of one run."""
     groups = _groups(run)
     test = run.table[(run.table["metric"] == "auc") & (run.table["split"] == "test") & (run.table["set"] == 0)]
     means = test.groupby("lam")["value"].mean()
-    low, high = rise.interval(2 * LEVEL)
     return _cell(run) | {
         "n_test": len(groups),
         "groups": groups.max() + 1,
@@ -79,10 +61,54 @@ def _row(run, rise):
         "se_rows": rise.se_rows,
         "se_sets": rise.se_sets,
         "se": rise.se,
-        "low_90": low,
-        "high_90": high,
-        "p": rise.p,
+        "df": rise.df,
     }
+
+
+def judge(table: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
+    """Verdicts on rises.
+
+    *better* or *worse*: the interval, Holm-adjusted over the cells of the same treatment, training and head, lies
+    beyond 0. *equivalent*: neither of them, and the 90 % interval lies within the margin (two one-sided tests).
+    *undecided*: none of these.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `rises`; of several calls, if all are one study.
+    margin : float
+        The largest difference of AUC that makes no difference.
+
+    Returns
+    -------
+    DataFrame
+        The table with low_90 and high_90; low and high, adjusted, and p and p_holm; detectable, the difference that the
+        cell would have shown with 80 % power at the level of its family; margin; verdict.
+
+    Raises
+    ------
+    ValueError
+        If the margin is not positive.
+
+    References
+    ----------
+    Holm 1979; Schuirmann 1987 (two one-sided tests).
+    """
+    if not margin > 0:
+        raise ValueError(f"the margin must be above 0: the largest difference of AUC that does not count; got {margin}")
+    table = table.reset_index(drop=True)
+    seen = [Contrast(*row) for row in table[["difference", "se_rows", "se_sets", "df"]].itertuples(index=False)]
+    table[["low_90", "high_90"]] = [rise.interval(2 * LEVEL) for rise in seen]
+    table["p"] = [rise.p for rise in seen]
+    stepped = _holm_by_family(table, table["p"])
+    sizes = table.groupby(_family(table), sort=False)["p"].transform("size")
+    levels = (LEVEL * table["p"] / stepped).fillna(LEVEL / sizes)  # beyond 0 at this level just where p_holm is small
+    table["p_holm"] = stepped.clip(upper=1)
+    table[["low", "high"]] = [rise.interval(level) for rise, level in zip(seen, levels, strict=True)]
+    table["detectable"] = [rise.detectable(LEVEL / size) for rise, size in zip(seen, sizes, strict=True)]
+    table["margin"] = margin
+    table["verdict"] = [_verdict(row) for row in table.itertuples()]
+    return table
 
 
 def _verdict(row):
@@ -137,11 +163,13 @@ def _chosen(run):
     return float(rows.groupby("lam")["value"].mean().idxmax())
 
 
-def matters(runs: Sequence[Sweep], margin: float = MARGIN, controls: Sequence[str] = CONTROLS) -> pd.DataFrame:
-    """Whether lambda matters: whether `shift` at 1 beats every control at 1 by more than the margin.
+def matters(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
+    """Whether `shift` at 1 beats every control at 1 by more than the margin: `leads`, settled."""
+    return settle(leads(runs, margin))
 
-    Compared on the same test rows and training sets, one-sided. All controls must be beaten, so the cell's p-value is
-    the largest of theirs; Holm-adjusted over the cells of the same training and head.
+
+def leads(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
+    """How far `shift` at 1 is ahead of each of `CONTROLS` at 1, on the same test rows and training sets.
 
     Parameters
     ----------
@@ -149,14 +177,12 @@ def matters(runs: Sequence[Sweep], margin: float = MARGIN, controls: Sequence[st
         Of each cell the treatment "shift" and the controls.
     margin : float
         Difference of AUC.
-    controls : sequence of str
-        Names of treatments.
 
     Returns
     -------
     DataFrame
         One row a cell: dataset, encoder, training, fusion, hidden; over_{control}, the difference of AUC, and
-        se_{control}; p_holm; matters.
+        se_{control}; p_ahead, one-sided against the margin: all controls must be beaten, so the largest of theirs.
 
     Raises
     ------
@@ -171,40 +197,44 @@ def matters(runs: Sequence[Sweep], margin: float = MARGIN, controls: Sequence[st
         if treatment in of_cell:
             raise ValueError(f"{cell}: treatment {treatment!r} is given twice")
         of_cell[treatment] = run
-    table = pd.DataFrame([dict(cell) | _ahead(dict(cell), by, margin, controls) for cell, by in cells.items()])
-    table["p_holm"] = _holm_by_family(table, table["p_holm"]).clip(upper=1)
-    table["matters"] = table["p_holm"] <= LEVEL
-    return table
+    return pd.DataFrame([dict(cell) | _ahead(dict(cell), by, margin) for cell, by in cells.items()])
 
 
-def _ahead(cell, by_treatment, margin, controls):
+def settle(table: pd.DataFrame) -> pd.DataFrame:
+    """Leads with p_holm, adjusted over the cells of the same training and head, and the answer: matters."""
+    table = table.assign(p_holm=_holm_by_family(table, table["p_ahead"]).clip(upper=1))
+    return table.assign(matters=table["p_holm"] <= LEVEL)
+
+
+def _ahead(cell, by_treatment, margin):
     """How far `shift` is ahead of each control in a cell, and the p-value of all."""
-    missing = {"shift", *controls} - set(by_treatment)
+    missing = {"shift", *CONTROLS} - set(by_treatment)
     if missing:
         raise ValueError(f"{cell}: no sweep of treatment {', '.join(sorted(missing))}; there are {list(by_treatment)}")
     shift = by_treatment["shift"]
     told = {}
     p = []
-    for control in controls:
+    for control in CONTROLS:
         other = by_treatment[control]
         if not np.array_equal(shift.truth, other.truth) or set(shift.sets) != set(other.sets):
             raise ValueError(f"{cell}: 'shift' and {control!r} were scored on other test rows or training sets")
         lead = contrast(_auc(shift, 1.0) - _auc(other, 1.0))
         told |= {f"over_{control}": lead.difference, f"se_{control}": lead.se}
         p.append(lead.p_above(margin))
-    return told | {"p_holm": max(p)}
+    return told | {"p_ahead": max(p)}
 
 
 def sensitivity(runs: Sequence[Sweep]) -> pd.DataFrame:
     """How strongly the test AUC reacts to lambda: its least-squares slope, and the squared slope less its noise.
 
     The range (max - min) of a curve and the size of a slope grow with noise; slope^2 - se^2 does not, and is right on
-    average, so it may be negative where there is nothing but noise.
+    average, so it may be negative where there is nothing but noise. Uncertainty as in `rises`.
 
     Returns
     -------
     DataFrame
-        One row a run: its cell; slope, AUC per unit of lambda; se; low and high, 95 %; squared.
+        One row a run: its cell; resamples; slope, AUC per unit of lambda; se_rows, se_sets, se; low and high, 95 %;
+        squared.
 
     Raises
     ------
@@ -217,7 +247,8 @@ def sensitivity(runs: Sequence[Sweep]) -> pd.DataFrame:
         curves = np.array([_auc(run, lam) for lam in run.lams])
         slope = contrast(np.tensordot(away / (away**2).sum(), curves, axes=1))
         low, high = slope.interval(LEVEL)
-        told = {"slope": slope.difference, "se": slope.se, "low": low, "high": high}
+        told = {"resamples": len(np.unique(run.sets)) - 1, "slope": slope.difference, "low": low, "high": high}
+        told |= {"se_rows": slope.se_rows, "se_sets": slope.se_sets, "se": slope.se}
         rows.append(_cell(run) | told | {"squared": slope.difference**2 - slope.se**2})
     return pd.DataFrame(rows)
 

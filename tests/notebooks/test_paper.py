@@ -50,11 +50,13 @@ def test_every_cell_of_the_study_is_in_every_table(root):
     cells = {(dataset, encoder) for dataset in wanted["datasets"] for encoder in wanted["encoders"]}
     results = {p.stem: pd.read_parquet(p) for p in (root / "data" / "results" / "paper").glob("*.parquet")}
     assert results["left_out"].empty and results["refused"].empty
-    of_probes = ("sweep", "sensitivity", "fusion", "learned", "contrasts", "treatments")
+    of_probes = ("sweep", "sensitivity", "fusion", "learned", "contrasts")
     for name in ("cone", "umap", "gap", "measures", "beyond", *of_probes):
         assert set(results[name][["dataset", "encoder"]].itertuples(index=False, name=None)) == cells, name
     sweep = results["sweep"]
-    assert set(sweep["treatment"]) == set(wanted["treatments"]) and set(sweep["lam"]) == set(wanted["lambdas"])
+    assert set(sweep["treatment"]) == {"shift"} and set(sweep["lam"]) == set(wanted["lambdas"])
+    assert set(results["treatments"]["treatment"]) == set(wanted["treatments"])
+    assert results["treatments"].loc[results["treatments"]["training"] == "published", "se_sets"].notna().all()
     assert sweep["value"].notna().all()
 
 

@@ -81,6 +81,17 @@ def test_hardly_any_cell_without_a_difference_is_called_better_or_worse(world):
     assert np.mean([p_over_seeds(run) <= 0.05 for run in runs]) > 0.4
 
 
+def test_hardly_any_real_sweep_of_shuffled_labels_shows_a_difference(make_features):
+    rng = np.random.default_rng(0)
+    features = make_features("binary", n=300)
+    runs = []
+    for _ in range(20):
+        features.pairs["label"] = rng.permutation(features.pairs["label"])
+        runs.append(sweep.sweep(features, [0, 1], [1], training=sweep.Training(lr=0.03, epochs=10), sets=5))
+    assert (verdicts.contrasts(runs)["p"] <= verdicts.LEVEL).sum() <= binom.isf(0.01, 20, verdicts.LEVEL)
+    assert all(len(set(run.seeds)) == 5 for run in runs)
+
+
 def test_hardly_any_cell_at_the_edge_of_the_margin_is_called_equivalent():
     world = World(quality=(0.4, 0.48), n_test=1000, n_train=400)
     edge = float(np.diff(truth(world, 1000)).item())

@@ -1,0 +1,97 @@
+"""Every cell under every treatment, training and share of the training set: hours that may be interrupted."""
+
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from gaplib.features import Features
+from gaplib.sweep import probe, verdicts, work
+from gaplib.sweep.sweep import sweep
+
+ENDS = (0.0, 1.0)
+
+
+def factorial(
+    cells: Sequence[Features],
+    treatments: Sequence[str],
+    trainings: Sequence[probe.Training | probe.Converged],
+    seeds: Sequence[int],
+    folder: Path,
+    sets: int = 4,
+    shares: Sequence[float] = (1.0,),
+) -> pd.DataFrame:
+    """`verdicts.rises` of each combination, several at a time; at the shift its `verdicts.leads`, too.
+
+    Each cell, training and share, with all treatments, is kept in `folder` as soon as it is done, under a name with a
+    digest of all that it depends on: the features, the options, and the code of this package. What is there already is
+    read, so a call that was interrupted goes on where it ended.
+
+    Parameters
+    ----------
+    cells : sequence of features.Features
+    treatments : sequence of str
+    trainings : sequence of Training or Converged
+    seeds : sequence of int
+    folder : Path
+    sets : int
+        As of `sweep.sweep`.
+    shares : sequence of float
+        Of the train split's groups: the axis of n.
+
+    Returns
+    -------
+    DataFrame
+        As from `verdicts.rises`, and share; if all controls are among the treatments, in the rows of "shift" the
+        columns of `verdicts.leads`.
+
+    Raises
+    ------
+    ValueError
+        As `sweep.sweep`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data = {id(features): _digest(features) for features in cells}
+
+    def one(job, step):
+        features, training, share = job
+        options = {"seeds": list(seeds), "training": training, "sets": sets, "share": share}
+        digest = sha256(f"{data[id(features)]} {treatments} {options}".encode()).hexdigest()[:12]
+        path = folder / f"{features.about.name}-{features.encoder}-{digest}.parquet".replace(":", "-")
+        if not path.exists():
+            runs = [sweep(features, ENDS, treatment=treatment, **options) for treatment in treatments]
+            _write(_told(runs).assign(share=share), path)
+        step()
+        return pd.read_parquet(path)
+
+    jobs = list(product(cells, trainings, shares))
+    with work.bar(len(jobs), "factorial") as step:
+        return pd.concat(work.side_by_side(one, jobs, step), ignore_index=True)
+
+
+def _told(runs):
+    """What there is to say of the treatments of one cell."""
+    table = verdicts.rises(runs)
+    if not {"shift", *verdicts.CONTROLS} <= set(table["treatment"]):
+        return table
+    return table.merge(verdicts.leads(runs).assign(treatment="shift"), "left")
+
+
+def _digest(features):
+    """Of what a sweep reads, and of the code that makes it."""
+    seen = sha256(features.pairs.to_csv().encode())
+    for array in features.paired():
+        seen.update(array.tobytes())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        seen.update(path.read_bytes())
+    return seen.hexdigest()
+
+
+def _write(table, path):
+    """The whole file, or none."""
+    unfinished = path.with_suffix(".unfinished")
+    table.to_parquet(unfinished)
+    os.replace(unfinished, path)

@@ -1,0 +1,50 @@
+"""The factorial: every combination once, and after an interruption only what is missing."""
+
+import pandas as pd
+import pytest
+
+from gaplib import sweep
+from gaplib.sweep import resumable as room
+from gaplib.sweep import verdicts
+from gaplib.sweep.verdicts import CONTROLS
+
+TREATMENTS = ["shift", *CONTROLS]
+TRAININGS = [sweep.Training(epochs=2), sweep.Converged(strengths=(1.0,), bounds=(1.0, 1.0))]
+
+
+def run(cells, folder):
+    return sweep.factorial(cells, TREATMENTS, TRAININGS, [1], folder, sets=3, shares=(0.5, 1.0))
+
+
+def test_an_interrupted_factorial_goes_on_where_it_ended(make_features, tmp_path, monkeypatch):
+    cells = [make_features("binary")]
+    done = []
+    true_sweep = room.sweep
+
+    def stops(*args, **options):
+        if len(done) == 10:
+            raise KeyboardInterrupt
+        done.append(options)
+        return true_sweep(*args, **options)
+
+    monkeypatch.setattr(room, "sweep", stops)
+    with pytest.raises((KeyboardInterrupt, InterruptedError)):
+        run(cells, tmp_path)
+    kept = set(tmp_path.glob("*.parquet"))
+    assert 1 <= len(kept) <= 2 and len(done) == 10
+    monkeypatch.setattr(room, "sweep", lambda *args, **options: done.append(options) or true_sweep(*args, **options))
+    table = run(cells, tmp_path)
+    assert len(table) == 16 and len(done) == 10 + 16 - 4 * len(kept) and kept < set(tmp_path.glob("*.parquet"))
+    count = len(done)
+    assert set(zip(table["treatment"], table["share"], strict=True)) == {(t, s) for t in TREATMENTS for s in (0.5, 1.0)}
+    pd.testing.assert_frame_equal(run(cells, tmp_path), table)
+    assert len(done) == count and (table["resamples"] == 2).all()
+    assert table["p_ahead"].notna().equals(table["treatment"].eq("shift"))
+    assert set(verdicts.judge(table)["verdict"]) <= {"better", "worse", "equivalent", "undecided"}
+
+
+def test_other_features_or_options_are_no_continuation(make_features, tmp_path):
+    one, other = (make_features("binary", n=n) for n in (300, 320))
+    for features, seed in ((one, 1), (other, 1), (one, 2)):
+        sweep.factorial([features], ["shift"], TRAININGS[:1], [seed], tmp_path, sets=1)
+    assert len(list(tmp_path.glob("*.parquet"))) == 3
