@@ -4,11 +4,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.scale import SymmetricalLogScale
 
 from gaplib.plots import layout, style
 
@@ -78,19 +76,7 @@ def _path(ax: Axes, cell: pd.DataFrame, end: float) -> None:
         ax.plot([end] * len(ends), ends, ls="", ms=4, color=look["color"], marker=look["marker"], label="end")
     ax.set_xscale("log")
     ax.minorticks_off()
-    _symlog(ax.yaxis, 2 * margin, cell["difference"].abs().max())
-
-
-def _symlog(axis: Axis, linear: float, largest: float) -> None:
-    """Linear near 0, logarithmic beyond; as far on either side, so that signs compare."""
-    reach = max(1.5 * linear, 1.15 * largest)
-    far = [tick for tick in (0.05, 0.2) if 1.5 * linear < tick < reach]
-    ticks = np.array([linear, *far])
-    name = axis.axis_name
-    axis.axes.set(**{f"{name}scale": SymmetricalLogScale(axis, linthresh=linear, linscale=0.8)})
-    axis.axes.set(**{f"{name}lim": (-reach, reach), f"{name}ticks": [*-ticks, 0, *ticks]})
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(plt.NullLocator())
+    layout.symlog(ax.yaxis, 2 * margin, cell["difference"].abs().max())
 
 
 def _treatment_handles(names) -> list[Line2D]:
@@ -131,7 +117,7 @@ def treatments(table: pd.DataFrame, note: str = "") -> Figure:
     for ax, (training, part) in zip(axes.flat, panels, strict=False):
         _gains(ax, part, names)
         ax.set_title(training)
-    _symlog(axes[0, 0].xaxis, 2 * table["margin"].iloc[0], _largest(table))
+    layout.symlog(axes[0, 0].xaxis, 2 * table["margin"].iloc[0], _largest(table))
     axes[0, 0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6))
     handles = [Line2D([], [], color="black", lw=width, label=label) for label, width in INTERVALS.values()]
     for domain in ("natural", "medical"):

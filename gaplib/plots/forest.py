@@ -13,6 +13,8 @@ from gaplib.plots import layout, style
 
 DOMAIN_MARKERS = {"medical": "o", "general": "s"}
 VERDICTS = {"better": "#00795A", "worse": "#A6611A", "equivalent": "black", "undecided": style.NEUTRAL}
+SMALL = 0.01  # of a slope: linear within, logarithmic beyond
+UNSEEN = 0.5  # an AUC cannot rise by more over guessing
 INTERVALS = {"adjusted": ("low", "high", 0.9), "90 %": ("low_90", "high_90", 2.6)}  # columns, width of the line
 
 
@@ -120,15 +122,22 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
         handles.append(Line2D([], [], marker=marker, lw=1.1, color=colour, label=f"{domain} encoder"))
     ax.set_yticks(places, table["encoder"])
     ax.invert_yaxis()
-    sources = "test rows and training sets" if table["resamples"].min() > 1 else "test rows"
-    ax.set_xlabel(f"sensitivity: slope of the test AUC from lambda 0 to 1, with its 95 % interval over {sources}")
+    layout.symlog(ax.xaxis, SMALL, table[["slope", "low", "high"]].abs().max(axis=None))
+    ax.set_xlabel(
+        f"sensitivity: slope of the test AUC from lambda 0 to 1, symlog; 95 % interval over {_sources(table)}"
+    )
     for dataset, cells in table.groupby("dataset", sort=False):
         domain = cells["dataset_domain"].iloc[0]
         beside = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 7, "color": style.DOMAIN[domain]}
         ax.text(1.01, places[cells.index].mean(), f"{dataset}\n{domain} data", **beside)
     layout.legend(fig, handles, 2)
-    layout.caption(fig, note)
+    layout.caption(fig, f"Linear within {SMALL:g}, logarithmic beyond. {note}")
     return fig
+
+
+def _sources(table: pd.DataFrame) -> str:
+    """What the intervals of a table were resampled over."""
+    return "test rows and training sets" if table["resamples"].min() > 1 else "test rows"
 
 
 def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figure:
@@ -156,23 +165,26 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
     panels = table.groupby(by, sort=False)
     height = np.clip(0.2 * len(lines), 1, style.HIGH)  # the caption takes of it, too
     fig, axes = layout.panels(len(panels), 3, height + 0.5, 0.5, sharex=True, sharey=True)
-    ticks = plt.MaxNLocator({1: 6, 2: 5, 3: 3}[axes.shape[1]], steps=[1, 2, 5, 10])
     for ax, (name, part) in zip(axes.flat, panels, strict=False):
         _forest(ax, part, lines)
         ax.set_title(name)
         ax.tick_params(labelbottom=True)  # also above a place left empty
         ax.tick_params(axis="y", length=0)
-    axes[0, 0].xaxis.set_major_locator(ticks)
+    margin = table["margin"].iloc[0]
+    farthest = table[["difference", "low", "high"]].abs().max(axis=None)
+    layout.symlog(axes[0, 0].xaxis, 2 * margin, min(farthest, 1), most={1: 4, 2: 2, 3: 1}[axes.shape[1]])
     layout.name_lines(axes, lines, layout.datasets(table))
     handles = [Line2D([], [], color="black", lw=width, label=name) for name, (*_, width) in INTERVALS.items()]
-    margin = table["margin"].iloc[0]
     handles.append(Line2D([], [], color="0.93", lw=6, label=f"margin, {margin:g}"))
     layout.legend(fig, handles, 3)
+    sources = "; ".join(f"{name}: {_sources(part)}" for name, part in panels)
     layout.caption(
         fig,
-        "Differences of test AUC; intervals count test rows and training sets, both by whole groups. Better or worse: "
-        "the thin interval, Holm-adjusted over a panel, lies beyond 0; equivalent: the thick one lies in the band. "
-        f"In brackets the smallest difference seen with 80 % power. {layout.LAMBDA} {note}",
+        f"Differences of test AUC; intervals over whole groups ({sources}). Better or worse: the thin interval, "
+        "Holm-adjusted over a panel, lies beyond 0; equivalent: the thick one lies in the band. In brackets the "
+        "smallest difference seen "
+        f"with 80 % power, none if not even {UNSEEN:g}. Linear within twice the margin, logarithmic beyond. "
+        f"{layout.LAMBDA} {note}",
     )
     return fig
 
@@ -188,8 +200,7 @@ def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:
         ax.hlines(y, part[low], part[high], colours, lw=width, label=name)
     ax.scatter(part["difference"], y, 14, colours, edgecolors="white", linewidths=0.6, zorder=3, label="difference")
     ax.set_xlabel("AUC(1) - AUC(0)")
-    ax.xaxis.set_major_formatter("{x:g}")
     for at, colour, row in zip(y, colours, part.itertuples(), strict=True):
-        said = f"{row.verdict} ({row.detectable:.3f})"
+        said = f"{row.verdict} ({row.detectable:.3f})" if row.detectable < UNSEEN else f"{row.verdict} (none)"
         beside = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "size": 6.5}
         ax.annotate(said, (1, at), (4, 0), color=colour, **beside)

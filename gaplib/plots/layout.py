@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.scale import SymmetricalLogScale
 from matplotlib.transforms import ScaledTranslation
 
 from gaplib.plots import style
@@ -187,3 +189,16 @@ def check_once(table: pd.DataFrame, *columns: str) -> None:
     if len(twice):
         where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in columns)
         raise ValueError(f"more than one row for {where}: keep one kind of run (one fusion, say)")
+
+
+def symlog(axis: Axis, linear: float, largest: float, most: int = 4) -> None:
+    """Linear near 0, logarithmic beyond; as far on either side, so that signs compare; at most `most` ticks a side."""
+    reach = max(1.5 * linear, 1.15 * largest)
+    far = [tick for tick in (0.05, 0.2, 1) if 1.5 * linear < tick < reach]
+    places = [linear, *far]
+    ticks = np.array([*places[:-1][: most - 1], places[-1]])
+    name = axis.axis_name
+    axis.axes.set(**{f"{name}scale": SymmetricalLogScale(axis, linthresh=linear, linscale=0.8)})
+    axis.axes.set(**{f"{name}lim": (-reach, reach), f"{name}ticks": [*-ticks, 0, *ticks]})
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(plt.NullLocator())

@@ -55,6 +55,8 @@ def contrasts():
     for name, half in (("low_90", -0.004), ("high_90", 0.005), ("low", -0.006), ("high", 0.007)):
         table[name] = table["difference"] + half
     table["detectable"] = rng.uniform(0.001, 0.1, len(table))
+    table.loc[0, "detectable"] = 2.6  # few training sets that differ much: no AUC differs by so much
+    table["resamples"] = np.where(table["training"] == "published", 3, 0)
     table["margin"] = 0.005
     table["verdict"] = list(itertools.islice(itertools.cycle(forest.VERDICTS), len(table)))
     return table
@@ -142,6 +144,8 @@ def test_a_caption_that_grows_stays_within_the_figure(learned):
 def test_verdicts_draw_the_intervals_of_the_table(contrasts):
     fig = forest.verdicts(contrasts)
     assert [ax.get_title() for ax in shown(fig)] == ["published", "converged"]
+    said = " ".join(fig.get_supxlabel().split())
+    assert "(published: test rows and training sets; converged: test rows)" in said
     assert len({(*ax.get_xlim(), *ax.get_ylim()) for ax in fig.axes}) == 1
     for ax in shown(fig):
         part = contrasts[contrasts["training"] == ax.get_title()]
@@ -155,7 +159,8 @@ def test_verdicts_draw_the_intervals_of_the_table(contrasts):
         assert [ticks[place] for place in points[:, 1]] == list(part["encoder"])
         written = {text.xy[1]: text for text in ax.texts}
         for place, row in zip(points[:, 1], part.itertuples(), strict=True):
-            assert written[place].get_text() == f"{row.verdict} ({row.detectable:.3f})"
+            power = "none" if row.detectable > 1 else f"{row.detectable:.3f}"
+            assert written[place].get_text() == f"{row.verdict} ({power})"
             assert written[place].get_color() == forest.VERDICTS[row.verdict]
     assert [t for t in ticks.values() if t in DATASETS] == list(DATASETS)
     assert_apart(fig)
