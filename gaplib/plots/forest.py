@@ -15,6 +15,11 @@ DOMAIN_MARKERS = {"medical": "o", "general": "s"}
 VERDICTS = {"better": "#00795A", "worse": "#A6611A", "equivalent": "black", "undecided": style.NEUTRAL}
 SMALL = 0.01  # of a slope: linear within, logarithmic beyond
 UNSEEN = 0.5  # an AUC cannot rise by more over guessing
+READ_VERDICTS = (
+    "Differences of test AUC; intervals over whole groups ({sources}). Better or worse: the thin interval, Holm-adjusted "
+    "over a panel, lies beyond 0; equivalent: the thick one lies in the band. In brackets the smallest difference seen "
+    f"with 80 % power, none if not even {UNSEEN:g}. Linear within twice the margin, logarithmic beyond."
+)
 INTERVALS = {"adjusted": ("low", "high", 0.9), "90 %": ("low_90", "high_90", 2.6)}  # columns, width of the line
 
 
@@ -126,13 +131,18 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     ax.set_xlabel(
         f"sensitivity: slope of the test AUC from lambda 0 to 1, symlog; 95 % interval over {_sources(table)}"
     )
+    _name_groups(ax, table, places)
+    layout.legend(fig, handles, 2)
+    layout.caption(fig, f"Linear within {SMALL:g}, logarithmic beyond. {note}")
+    return fig
+
+
+def _name_groups(ax: Axes, table: pd.DataFrame, places: np.ndarray) -> None:
+    """At the right of its cells, each dataset in the colour of its domain."""
     for dataset, cells in table.groupby("dataset", sort=False):
         domain = cells["dataset_domain"].iloc[0]
         beside = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 7, "color": style.DOMAIN[domain]}
         ax.text(1.01, places[cells.index].mean(), f"{dataset}\n{domain} data", **beside)
-    layout.legend(fig, handles, 2)
-    layout.caption(fig, f"Linear within {SMALL:g}, logarithmic beyond. {note}")
-    return fig
 
 
 def _sources(table: pd.DataFrame) -> str:
@@ -168,8 +178,6 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
     for ax, (name, part) in zip(axes.flat, panels, strict=False):
         _forest(ax, part, lines)
         ax.set_title(name)
-        ax.tick_params(labelbottom=True)  # also above a place left empty
-        ax.tick_params(axis="y", length=0)
     margin = table["margin"].iloc[0]
     farthest = table[["difference", "low", "high"]].abs().max(axis=None)
     layout.symlog(axes[0, 0].xaxis, 2 * margin, min(farthest, 1), most={1: 4, 2: 2, 3: 1}[axes.shape[1]])
@@ -178,14 +186,7 @@ def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figur
     handles.append(Line2D([], [], color="0.93", lw=6, label=f"margin, {margin:g}"))
     layout.legend(fig, handles, 3)
     sources = "; ".join(f"{name}: {_sources(part)}" for name, part in panels)
-    layout.caption(
-        fig,
-        f"Differences of test AUC; intervals over whole groups ({sources}). Better or worse: the thin interval, "
-        "Holm-adjusted over a panel, lies beyond 0; equivalent: the thick one lies in the band. In brackets the "
-        "smallest difference seen "
-        f"with 80 % power, none if not even {UNSEEN:g}. Linear within twice the margin, logarithmic beyond. "
-        f"{layout.LAMBDA} {note}",
-    )
+    layout.caption(fig, READ_VERDICTS.format(sources=sources) + f" {layout.LAMBDA} {note}")
     return fig
 
 
@@ -200,6 +201,8 @@ def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:
         ax.hlines(y, part[low], part[high], colours, lw=width, label=name)
     ax.scatter(part["difference"], y, 14, colours, edgecolors="white", linewidths=0.6, zorder=3, label="difference")
     ax.set_xlabel("AUC(1) - AUC(0)")
+    ax.tick_params(labelbottom=True)  # also above a place left empty
+    ax.tick_params(axis="y", length=0)
     for at, colour, row in zip(y, colours, part.itertuples(), strict=True):
         said = f"{row.verdict} ({row.detectable:.3f})" if row.detectable < UNSEEN else f"{row.verdict} (none)"
         beside = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "size": 6.5}
