@@ -16,9 +16,9 @@ VERDICTS = {"better": "#00795A", "worse": "#A6611A", "equivalent": "black", "und
 SMALL = 0.01  # of a slope: linear within, logarithmic beyond
 UNSEEN = 0.5  # an AUC cannot rise by more over guessing
 READ_VERDICTS = (
-    "Differences of test AUC; intervals over whole groups ({sources}). Better or worse: the thin interval, Holm-adjusted "
-    "over a panel, lies beyond 0; equivalent: the thick one lies in the band. In brackets the smallest difference seen "
-    f"with 80 % power, none if not even {UNSEEN:g}. Linear within twice the margin, logarithmic beyond."
+    "Differences of test AUC; intervals over whole groups ({sources}). Better or worse: the thin interval, "
+    "Holm-adjusted over a panel, lies beyond 0; equivalent: the thick one lies in the band. In brackets the smallest "
+    f"difference seen with 80 % power, none if not even {UNSEEN:g}. Linear within twice the margin, logarithmic beyond."
 )
 INTERVALS = {"adjusted": ("low", "high", 0.9), "90 %": ("low_90", "high_90", 2.6)}  # columns, width of the line
 
