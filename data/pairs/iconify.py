@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from build import VARIANT, close_pairs, fit, plain
 from PIL import Image
 from scipy.fft import dctn
 from tqdm import tqdm
 
-from build import VARIANT, close_pairs, fit, plain
 from gaplib import paths
 from gaplib.datasets.pairs import open_image, split_by_group
 
