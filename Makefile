@@ -85,7 +85,8 @@ $(call ran,03-measure-the-gap): notebooks/03-measure-the-gap.ipynb $(call ran,01
 	$(RUN)
 $(call ran,04-sweep-lambda): notebooks/04-sweep-lambda.ipynb $(call ran,01-cache-features) $(MEASURED) $(SWEPT)
 	$(RUN)
-$(call ran,05-ask-when-lambda-matters): notebooks/05-ask-when-lambda-matters.ipynb $(call ran,04-sweep-lambda) $(wildcard data/published/*.csv)
+$(call ran,05-ask-when-lambda-matters): notebooks/05-ask-when-lambda-matters.ipynb $(call ran,04-sweep-lambda) \
+		$(wildcard data/published/*.csv)
 	$(RUN)
 $(call ran,06-make-figures) $(addprefix $(MADE)figures/%/,$(FIGURES)): notebooks/06-make-figures.ipynb $(PLOTS) \
 		$(call ran,02-see-the-cone 03-measure-the-gap 04-sweep-lambda 05-ask-when-lambda-matters)

@@ -646,9 +646,7 @@ def test_jupyterlab_and_its_export_move_real_drawings(browse, lab, drawings):
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     page.get_by_text(f"[{len(code)}]:", exact=True).first.wait_for()  # the last one has run
     page.keyboard.press("Escape")
-    for _ in range(
-        len(cells) - moving
-    ):  # from the folded heading after the last; JupyterLab keeps only the cells in view
+    for _ in range(len(cells) - moving):  # from the folded heading; JupyterLab keeps only the cells in view
         page.keyboard.press("ArrowUp")
     frame = page.frame_locator("iframe[srcdoc]")
     slider = frame.locator("#lam")
