@@ -60,7 +60,7 @@ NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false",
 # The rooms of the package that a notebook's numbers come from. Plots are not among them: a palette edit re-runs 06 only.
 SOURCES := $(shell find gaplib -name '*.py' -o -name '*.html')
 room = $(foreach name,$1,$(filter gaplib/$(name).py gaplib/$(name)/%,$(SOURCES)))
-BASE = $(call room,names paths rows)
+BASE = $(call room,names paths rows lessons)
 ENCODED = $(BASE) $(call room,datasets encoders features) requirements.lock $(wildcard data/pairs/*.parquet) \
 	$(wildcard data/encoders/*/*.safetensors data/encoders/*/*.json)
 MEASURED = $(BASE) $(call room,cone gap modulate)
@@ -85,7 +85,7 @@ $(call ran,03-measure-the-gap): notebooks/03-measure-the-gap.ipynb $(call ran,01
 	$(RUN)
 $(call ran,04-sweep-lambda): notebooks/04-sweep-lambda.ipynb $(call ran,01-cache-features) $(MEASURED) $(SWEPT)
 	$(RUN)
-$(call ran,05-ask-when-lambda-matters): notebooks/05-ask-when-lambda-matters.ipynb $(call ran,04-sweep-lambda) $(call room,lessons) \
+$(call ran,05-ask-when-lambda-matters): notebooks/05-ask-when-lambda-matters.ipynb $(call ran,04-sweep-lambda) \
 		$(wildcard data/published/*.csv)
 	$(RUN)
 $(call ran,06-make-figures) $(addprefix $(MADE)figures/%/,$(FIGURES)): notebooks/06-make-figures.ipynb $(PLOTS) \
@@ -98,7 +98,7 @@ figures: $(BUILD)/04-sweep-lambda.ipynb $(BUILD)/00-start-here.ipynb $(addprefix
 
 LESSONS = $(patsubst notebooks/%,$(BUILD)/%,$(wildcard notebooks/lessons/*.ipynb))
 lessons: $(LESSONS) ## run the lessons, into build/STUDY/lessons
-$(LESSONS): $(BUILD)/%: notebooks/% $(MEASURED) $(call room,lessons project plots) $(wildcard data/encoders/*/curve*.csv) | .venv/stamp
+$(LESSONS): $(BUILD)/%: notebooks/% $(MEASURED) $(call room,project plots) $(wildcard data/encoders/*/curve*.csv) | .venv/stamp
 	@$(PY) -m gaplib.study $(STUDY) $<
 
 BOOK = $(BUILD)/book

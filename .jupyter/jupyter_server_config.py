@@ -8,7 +8,7 @@ from pathlib import Path
 from nbformat import from_dict
 from nbstripout import strip_output
 
-SHOWN_ONLY = ("execution", "collapsed", "scrolled", "trusted", "editable", "slideshow", "jupyter")
+SHOWN_ONLY = ("execution", "collapsed", "scrolled", "trusted", "editable", "slideshow")
 
 
 def clear_outputs(model, path, **_):
@@ -19,6 +19,8 @@ def clear_outputs(model, path, **_):
     for cell in notebook["cells"]:
         for key in SHOWN_ONLY:
             cell["metadata"].pop(key, None)
+        if not cell["metadata"].get("jupyter", {}).get("source_hidden"):  # a folded cell, as solutions are, stays so
+            cell["metadata"].pop("jupyter", None)
     notebook["metadata"]["language_info"] = {"name": "python"}  # and not this machine's version
     model["content"] = notebook
 

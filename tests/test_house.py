@@ -122,8 +122,12 @@ def test_notebooks_keep_the_house_style(path):
     assert not re.search(r"sys\.path|!pip|%cd|os\.chdir|[\"'](/|~/)", text)
 
 
-@pytest.mark.parametrize("path", sorted((REPO / "notebooks" / "lessons").glob("*.ipynb")), ids=lambda p: p.stem)
-def test_every_exercise_of_a_lesson_has_its_solution_in_a_folded_last_section(path):
+LESSONS = sorted((REPO / "notebooks" / "lessons").glob("*.ipynb"))
+CHAPTERS = sorted((REPO / "notebooks").glob("[0-9]*.ipynb"))
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, *LESSONS], ids=lambda p: p.stem)
+def test_every_exercise_has_its_check_and_its_solution_in_a_folded_last_section(path):
     cells = json.loads(path.read_text())["cells"]
     texts = ["".join(cell["source"]) for cell in cells]
     start = texts.index("## Solutions")
@@ -133,7 +137,18 @@ def test_every_exercise_of_a_lesson_has_its_solution_in_a_folded_last_section(pa
         for t, c in zip(texts[start + 1 :], cells[start + 1 :], strict=True)
     )
     asked = re.findall(r"\*\*Exercise (\d)\.\*\*", "".join(texts[:start]))
-    assert asked == re.findall(r"\*\*Solution (\d)\.\*\*", "".join(texts[start:])) and len(asked) >= 3
+    assert asked == re.findall(r"\*\*Solution (\d)\.\*\*", "".join(texts[start:]))
+    assert len(asked) >= (3 if path in LESSONS else 2)
+    (checks,) = [text for text in texts if text.startswith("# Run this to check your answers.")]
+    assert [(number, number) for number in asked] == re.findall(r"\bcheck\((\d), answer_(\d),", checks)
+
+
+@pytest.mark.parametrize("path", CHAPTERS[:5], ids=lambda p: p.stem)
+def test_no_visible_cell_is_longer_than_ten_lines(path):
+    for cell in json.loads(path.read_text())["cells"]:
+        seen = not cell["metadata"].get("jupyter", {}).get("source_hidden")
+        if cell["cell_type"] == "code" and seen and "parameters" not in cell["metadata"].get("tags", []):
+            assert len(cell["source"]) <= 10, cell["id"]
 
 
 def test_studies_know_the_choices_of_their_values():

@@ -188,6 +188,7 @@ def finished(tmp_path):
         ("gaplib/plots/style.py", "6"),
         ("gaplib/sweep/probe.py", "456"),
         ("gaplib/gap.py", "023456"),
+        ("gaplib/lessons.py", "0123456"),
         ("gaplib/explorer/page.html", "026"),
         ("gaplib/features/extract.py", "0123456"),
         ("data/published/published_sweeps.csv", "56"),

@@ -637,6 +637,7 @@ def test_jupyterlab_and_its_export_move_real_drawings(browse, lab, drawings):
     folder, url = lab
     page = browse(f"{url}lab/tree/{START.name}", allow=(url, url.replace("http", "ws")))
     cells = json.loads(START.read_text())["cells"]
+    cells = cells[: next(k for k, cell in enumerate(cells) if cell["source"] == ["## Solutions"])]  # these are folded
     moving = next(k for k, cell in enumerate(cells) if "explorer.explore(" in "".join(cell["source"]))
     page.get_by_text("(ipykernel) | Idle").wait_for()  # cells run before would be dropped
     page.locator(".jp-Notebook .jp-Cell").first.click()
@@ -645,7 +646,7 @@ def test_jupyterlab_and_its_export_move_real_drawings(browse, lab, drawings):
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     page.get_by_text(f"[{len(code)}]:", exact=True).first.wait_for()  # the last one has run
     page.keyboard.press("Escape")
-    for _ in range(len(cells) - moving):  # from the new cell after the last; JupyterLab keeps only the cells in view
+    for _ in range(len(cells) - moving):  # from the folded heading; JupyterLab keeps only the cells in view
         page.keyboard.press("ArrowUp")
     frame = page.frame_locator("iframe[srcdoc]")
     slider = frame.locator("#lam")

@@ -26,7 +26,8 @@ STARTED = """
     return prompts.some(text => /[*\\d]/.test(text));
 """
 DONE = f"""
-    const prompts = [...document.querySelectorAll(".jp-Notebook .jp-CodeCell .jp-InputPrompt")].map(e => e.textContent);
+    const shown = ".jp-Notebook .jp-CodeCell .jp-InputPrompt:not(.jp-Placeholder-prompt)";  // a folded cell shows none
+    const prompts = [...document.querySelectorAll(shown)].map(e => e.textContent);
     const pink = document.querySelector('.jp-Notebook [data-mime-type="{STDERR}"]');
     return pink || (prompts.length > 0 && prompts.every(text => /\\d/.test(text)));
 """

@@ -28,6 +28,16 @@ def test_every_notebook_ran(root, notebook):
     assert [o for o in outputs if "image/png" in o.get("data", {})] or notebook.stem.startswith("01")
 
 
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_checks_wait_for_an_answer_and_solutions_assert_it(root, notebook):
+    cells = json.loads((root / "build" / "smoke" / notebook.name).read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    (checks,) = [k for k, source in enumerate(sources) if source.startswith("# Run this to check your answers.")]
+    assert cells[checks]["execution_count"] and not cells[checks]["outputs"]
+    solved = [cell for cell in cells[sources.index("## Solutions") :] if cell["cell_type"] == "code"]
+    assert solved and all(cell["execution_count"] for cell in solved)
+
+
 def test_lessons_need_nothing_and_leave_nothing(root):
     assert [p.stem for p in LESSONS] == ["cone-from-random-networks", "move-the-gap-by-hand", "watch-the-gap-form"]
     for lesson in LESSONS:
