@@ -80,7 +80,7 @@ def curve():
     """The table of a sweep of one cell."""
     rows = [(lam, seed, 0.6 + 0.1 * lam + 0.01 * seed) for lam in (0.0, 0.5, 1.0) for seed in (0, 1)]
     table = pd.DataFrame(rows, columns=["lam", "seed", "value"]).assign(split="test", metric="auc", fusion="early")
-    return table.assign(dataset="made", encoder="made", treatment="shift", training="published", hidden=0)
+    return table.assign(dataset="made", encoder="made", treatment="shift", training="published", hidden=0, set=0)
 
 
 @pytest.fixture(scope="module")
