@@ -1,7 +1,7 @@
 """Every cell under every treatment, training and share of the training set: hours that may be interrupted."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -18,10 +18,9 @@ ENDS = (0.0, 1.0)
 def factorial(
     cells: Sequence[Features],
     treatments: Sequence[str],
-    trainings: Sequence[probe.Training | probe.Converged],
+    trainings: Mapping[probe.Training | probe.Converged, int],
     seeds: Sequence[int],
     folder: Path,
-    sets: int = 4,
     shares: Sequence[float] = (1.0,),
 ) -> pd.DataFrame:
     """`verdicts.rises` of each combination, several at a time; at the shift its `verdicts.leads`, too.
@@ -34,11 +33,10 @@ def factorial(
     ----------
     cells : sequence of features.Features
     treatments : sequence of str
-    trainings : sequence of Training or Converged
+    trainings : mapping of Training or Converged to int
+        And how many training sets each has, `sets` of `sweep.sweep`.
     seeds : sequence of int
     folder : Path
-    sets : int
-        As of `sweep.sweep`.
     shares : sequence of float
         Of the train split's groups: the axis of n.
 
@@ -57,7 +55,7 @@ def factorial(
     data = {id(features): _digest(features) for features in cells}
 
     def one(job, step):
-        features, training, share = job
+        features, (training, sets), share = job
         options = {"seeds": list(seeds), "training": training, "sets": sets, "share": share}
         digest = sha256(f"{data[id(features)]} {treatments} {options}".encode()).hexdigest()[:12]
         path = folder / f"{features.about.name}-{features.encoder}-{digest}.parquet".replace(":", "-")
@@ -67,7 +65,7 @@ def factorial(
         step()
         return pd.read_parquet(path)
 
-    jobs = list(product(cells, trainings, shares))
+    jobs = list(product(cells, trainings.items(), shares))
     with work.bar(len(jobs), "factorial") as step:
         return pd.concat(work.side_by_side(one, jobs, step), ignore_index=True)
 

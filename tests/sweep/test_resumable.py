@@ -13,7 +13,7 @@ TRAININGS = [sweep.Training(epochs=2), sweep.Converged(strengths=(1.0,), bounds=
 
 
 def run(cells, folder):
-    return sweep.factorial(cells, TREATMENTS, TRAININGS, [1], folder, sets=3, shares=(0.5, 1.0))
+    return sweep.factorial(cells, TREATMENTS, dict.fromkeys(TRAININGS, 3), [1], folder, shares=(0.5, 1.0))
 
 
 def test_an_interrupted_factorial_goes_on_where_it_ended(make_features, tmp_path, monkeypatch):
@@ -46,5 +46,5 @@ def test_an_interrupted_factorial_goes_on_where_it_ended(make_features, tmp_path
 def test_other_features_or_options_are_no_continuation(make_features, tmp_path):
     one, other = (make_features("binary", n=n) for n in (300, 320))
     for features, seed in ((one, 1), (other, 1), (one, 2)):
-        sweep.factorial([features], ["shift"], TRAININGS[:1], [seed], tmp_path, sets=1)
+        sweep.factorial([features], ["shift"], {TRAININGS[0]: 1}, [seed], tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 3
