@@ -16,7 +16,7 @@ from gaplib import gap as measures
 from gaplib import modulate, rows
 from gaplib.datasets.pairs import label_columns
 from gaplib.explorer.geometry import ARCS, LAMS, MATRIX, MEASURES, STEP, box, by_cluster, pack, panel
-from gaplib.explorer.marks import coloured, one_a_pair, ramp, short, short_texts, thumbnails
+from gaplib.explorer.marks import coloured, one_a_pair, ramp, short, thumbnails
 
 PAGE = Path(__file__).with_name("page.html")
 CURVES = 8  # that can still be told apart
@@ -184,7 +184,7 @@ def _explorer(encoded, names, shown, drawn, seed, title, besides=None):
         "ordered": ordered.tolist(),
         "arcs": np.linspace(0, len(drawn) - 1, min(len(drawn), ARCS), dtype=int).tolist(),
         "labels": coloured(shown["labels"]),
-        "texts": short_texts(shown["texts"]),
+        "texts": shown["texts"] and [short(text) for text in shown["texts"]],
         "thumbs": thumbnails(shown["images"], drawn, known.get("root")),
         "shades": ramp(),
         "panels": [_panel(*each, ordered, seed) for each in zip(encoded, names, both, strict=True)],
