@@ -42,9 +42,7 @@ def panel(image: np.ndarray, text: np.ndarray, gap: np.ndarray, ordered: np.ndar
     directions = np.vstack([axes, gap]).T
     x, y, _ = axes @ (image.sum(0) + text.sum(0))
     some = np.concatenate([image[ordered], text[ordered]])
-    moved = [modulate.shift(image, text, lam, gap) for lam in (LAMS[0], 0, 0.5, 1, LAMS[-1])]
-    corners = np.array([np.concatenate(both) @ axes[plane].T for both in moved])
-    return {
+    return _reach(image, text, gap, axes[plane], seed) | {
         "rows": pack([image @ directions, text @ directions]),
         "pairs": pack(_cosines(image, text, seed)),
         "neighbours": neighbours(image, text),
@@ -54,8 +52,15 @@ def panel(image: np.ndarray, text: np.ndarray, gap: np.ndarray, ordered: np.ndar
         "plane": plane.tolist(),
         "held": float(np.linalg.norm(gap_seen[plane]) / max(length, 1e-9)),
         "front": float(np.arctan2(y, x)) + 0.2,
-        "least": min(float(_cosines(*both, seed)[:, [0, 2]].min()) for both in moved),
-    } | box(corners.min((0, 1)), corners.max((0, 1)))
+    }
+
+
+def _reach(image, text, gap, plane, seed):
+    """How far the rows lie apart in the plane, and the `least` cosine, over some lambdas of the slider."""
+    moved = [modulate.shift(image, text, lam, gap) for lam in (LAMS[0], 0, 0.5, 1, LAMS[-1])]
+    places = np.concatenate([x @ plane.T for both in moved for x in both])
+    least = min(_cosines(*both, seed)[:, [0, 2]].min() for both in moved)
+    return box(places.min(0), places.max(0)) | {"least": float(least)}
 
 
 def box(low: np.ndarray, high: np.ndarray) -> dict:
