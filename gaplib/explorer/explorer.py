@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from gaplib import gap as measures
 from gaplib import modulate, rows
 from gaplib.datasets.pairs import label_columns
-from gaplib.explorer.geometry import ARCS, LAMS, MATRIX, MEASURES, STEP, box, by_cluster, pack, panel
+from gaplib.explorer.geometry import ARCS, LAMS, MATRIX, MEASURES, SLIDER, box, by_cluster, pack, panel
 from gaplib.explorer.marks import coloured, one_a_pair, ramp, short, thumbnails
 
 PAGE = Path(__file__).with_name("page.html")
@@ -176,10 +176,6 @@ def _explorer(encoded, names, shown, drawn, seed, title, besides=None):
         "n": len(drawn),
         "total": total,
         "seed": int(seed),
-        "measures": MEASURES,
-        "first": float(LAMS[0]),
-        "step": STEP,
-        "steps": len(LAMS),
         "pair": drawn.tolist(),
         "ordered": ordered.tolist(),
         "arcs": np.linspace(0, len(drawn) - 1, min(len(drawn), ARCS), dtype=int).tolist(),
@@ -190,7 +186,7 @@ def _explorer(encoded, names, shown, drawn, seed, title, besides=None):
         "panels": [_panel(*each, ordered, seed) for each in zip(encoded, names, both, strict=True)],
     }
     data["panels"][0] |= besides or {}
-    return Explorer(data["title"], _filled(data))
+    return Explorer(data["title"], _filled(data | SLIDER))
 
 
 def _panel(encoded, name, both, ordered, seed):

@@ -22,6 +22,12 @@ MEASURES = {
     "paired_cosine": "paired cosine",
     "relative_gap": "relative gap (RMG)",
 }
+SLIDER = {
+    "first": float(LAMS[0]),
+    "step": STEP,
+    "steps": len(LAMS),
+    "measures": MEASURES,
+}  # its places, and what is told
 ARCS = 100  # pairs joined on the sphere
 NEAREST = 5  # neighbours of a row
 MATRIX = 60  # pairs whose cosines are all shown: two pixels a row
