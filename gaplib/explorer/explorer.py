@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from gaplib import gap as measures
 from gaplib import modulate, rows
 from gaplib.datasets.pairs import label_columns
-from gaplib.explorer.geometry import ARCS, MATRIX, by_cluster, geometry, matrix, measured, neighbours, pack, slider
-from gaplib.explorer.marks import coloured, one_a_pair, ramp, short, short_texts, thumbnails
+from gaplib.explorer.geometry import ARCS, LAMS, MATRIX, MEASURES, SLIDER, box, by_cluster, pack, panel
+from gaplib.explorer.marks import coloured, one_a_pair, ramp, short, thumbnails
 
 PAGE = Path(__file__).with_name("page.html")
 CURVES = 8  # that can still be told apart
@@ -178,27 +178,22 @@ def _explorer(encoded, names, shown, drawn, seed, title, besides=None):
         "seed": int(seed),
         "pair": drawn.tolist(),
         "ordered": ordered.tolist(),
-        "arcs": ARCS,
+        "arcs": np.linspace(0, len(drawn) - 1, min(len(drawn), ARCS), dtype=int).tolist(),
         "labels": coloured(shown["labels"]),
-        "texts": short_texts(shown["texts"]),
+        "texts": shown["texts"] and [short(text) for text in shown["texts"]],
         "thumbs": thumbnails(shown["images"], drawn, known.get("root")),
         "shades": ramp(),
         "panels": [_panel(*each, ordered, seed) for each in zip(encoded, names, both, strict=True)],
     }
     data["panels"][0] |= besides or {}
-    return Explorer(data["title"], _filled(data | slider()))
+    return Explorer(data["title"], _filled(data | SLIDER))
 
 
 def _panel(encoded, name, both, ordered, seed):
     """What one encoder makes of the pairs drawn; its measures are of all pairs."""
-    image, text = both
-    return {
-        "name": short(name),
-        "gap_of": encoded.gap_of,
-        "numbers": measured(encoded.image, encoded.text, encoded.gap),
-        "neighbours": neighbours(image, text),
-        "matrix": matrix(image[ordered], text[ordered]),
-    } | geometry(image, text, encoded.gap, seed)
+    numbers = modulate.by_lambda(encoded.image, encoded.text, LAMS, encoded.gap)[list(MEASURES)]
+    about = {"name": short(name), "gap_of": encoded.gap_of, "numbers": pack(numbers.to_numpy().T)}
+    return about | panel(*both, encoded.gap, ordered, seed)
 
 
 def _filled(data):
@@ -294,7 +289,9 @@ def _umap(umap, total, drawn):
             f"umap: needed two lambdas or more, and both modalities of all {total} pairs drawn (n={drawn}); "
             f"got {len(lams)} lambdas and an array of shape {np.shape(at)}"
         )
-    return {"lams": [float(lam) for lam in lams], "at": pack(at)}
+    # UMAP throws a few rows that have no neighbours but each other far out: the rest stays readable.
+    low, high = np.quantile(at, [0.01, 0.99], axis=(0, 1, 2))
+    return {"lams": [float(lam) for lam in lams], "at": pack(at)} | box(low - 0.5, high + 0.5)
 
 
 def _curves(sweep, dataset, encoder):
@@ -317,5 +314,9 @@ def _curves(sweep, dataset, encoder):
 
 
 def _curve(cell, differ):
+    """One cell's, with a band of one deviation, and for each place of the slider what lies on its line."""
+    cell = cell.sort_values("lam").assign(low=cell["mean"] - cell["std"], high=cell["mean"] + cell["std"])
+    line = np.interp(LAMS, cell["lam"], cell["mean"], left=np.nan, right=np.nan)
     name = ", ".join(str(cell[column].iloc[0]) for column in differ)
-    return {"name": name or "test AUC"} | cell.sort_values("lam")[["lam", "mean", "std"]].to_dict("list")
+    columns = cell[["lam", "mean", "low", "high"]].to_dict("list")
+    return columns | {"name": name or "test AUC", "line": [None if np.isnan(v) else v for v in line]}

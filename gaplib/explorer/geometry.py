@@ -22,6 +22,12 @@ MEASURES = {
     "paired_cosine": "paired cosine",
     "relative_gap": "relative gap (RMG)",
 }
+SLIDER = {
+    "first": float(LAMS[0]),
+    "step": STEP,
+    "steps": len(LAMS),
+    "measures": MEASURES,
+}  # its places, and what is told
 ARCS = 100  # pairs joined on the sphere
 NEAREST = 5  # neighbours of a row
 MATRIX = 60  # pairs whose cosines are all shown: two pixels a row
@@ -29,43 +35,43 @@ MATRIX = 60  # pairs whose cosines are all shown: two pixels a row
 Both = tuple[np.ndarray, np.ndarray]  # image and text rows of the same pairs
 
 
-def slider() -> dict:
-    """The places of the slider, and what is measured at each."""
-    return {
-        "measures": list(MEASURES),
-        "names": list(MEASURES.values()),
-        "first": float(LAMS[0]),
-        "step": STEP,
-        "steps": len(LAMS),
-    }
-
-
-def measured(image: np.ndarray, text: np.ndarray, gap: np.ndarray) -> str:
-    """The measures of all rows at every place of the slider, packed: (measures, places)."""
-    table = modulate.by_lambda(image, text, LAMS, gap)
-    return pack(table[list(MEASURES)].to_numpy().T)
-
-
-def geometry(image: np.ndarray, text: np.ndarray, gap: np.ndarray, seed: int) -> dict:
-    """What moves the rows drawn: where they and the gap lie along three shared axes, and what pairs have in common.
+def panel(image: np.ndarray, text: np.ndarray, gap: np.ndarray, ordered: np.ndarray, seed: int) -> dict:
+    """What moves the rows drawn: where they and the gap lie along three shared axes, and what they have in common.
 
     Two of the axes span the `plane` that is drawn, those along which the gap is longest; `held` is the share of its
-    length to be seen there.
+    length to be seen there. The sphere is seen from the `front`, where its rows are.
     """
     axes = project.shared_pca(image, text, 3)
     gap_seen = axes @ gap
-    longest_first = np.argsort(-np.abs(gap_seen), kind="stable")
-    plane = np.sort(longest_first[:2])
+    plane = np.sort(np.argsort(-np.abs(gap_seen), kind="stable")[:2])
     length = np.linalg.norm(gap)
     directions = np.vstack([axes, gap]).T
-    return {
+    x, y, _ = axes @ (image.sum(0) + text.sum(0))
+    some = np.concatenate([image[ordered], text[ordered]])
+    return _reach(image, text, gap, axes[plane], seed) | {
         "rows": pack([image @ directions, text @ directions]),
         "pairs": pack(_cosines(image, text, seed)),
+        "neighbours": neighbours(image, text),
+        "matrix": pack(some @ some.T),
         "gap": gap_seen.tolist(),
         "gap2": float(length**2),
         "plane": plane.tolist(),
         "held": float(np.linalg.norm(gap_seen[plane]) / max(length, 1e-9)),
+        "front": float(np.arctan2(y, x)) + 0.2,
     }
+
+
+def _reach(image, text, gap, plane, seed):
+    """How far the rows lie apart in the plane, and the `least` cosine, over some lambdas of the slider."""
+    moved = [modulate.shift(image, text, lam, gap) for lam in (LAMS[0], 0, 0.5, 1, LAMS[-1])]
+    places = np.concatenate([x @ plane.T for both in moved for x in both])
+    least = min(_cosines(*both, seed)[:, [0, 2]].min() for both in moved)
+    return box(places.min(0), places.max(0)) | {"least": float(least)}
+
+
+def box(low: np.ndarray, high: np.ndarray) -> dict:
+    """What a flat view shows: where its middle is, and how far it extends."""
+    return {"middle": ((low + high) / 2).tolist(), "extent": (high - low).tolist()}
 
 
 def _cosines(image, text, seed):
@@ -107,12 +113,6 @@ def _nearest(here, there):
         found[part, :, 1] = np.take_along_axis(their, order, 1)
         start += len(block)
     return found
-
-
-def matrix(image: np.ndarray, text: np.ndarray) -> str:
-    """All cosines of some pairs, packed: images and then texts, with each other."""
-    both = np.concatenate([image, text])
-    return pack(both @ both.T)
 
 
 def by_cluster(encoded: list[Both]) -> np.ndarray:

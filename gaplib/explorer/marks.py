@@ -87,22 +87,15 @@ def _frequent(names):
     }
 
 
-def short_texts(texts: list | None) -> list[str] | None:
-    """Texts as they are shown, empty where there is none."""
-    if texts is None:
-        return None
-    return ["" if pd.isna(text) else short(text) for text in texts]
-
-
 def short(text: object) -> str:
-    """At most as much of a text as is shown, in characters that can be written.
+    """At most as much of a text as is shown, in characters that can be written; empty where there is none.
 
     Examples
     --------
     >>> short("a drawing"), len(short("a" * 1000))
     ('a drawing', 200)
     """
-    text = str(text).encode("utf-8", "replace").decode("utf-8")
+    text = "" if pd.isna(text) else str(text).encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\u2026"
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from scipy.interpolate import make_interp_spline
 
 from gaplib.plots import layout, style
 
@@ -15,7 +16,6 @@ BETWEEN = 4  # frames a step of lambda
 FPS = 12.5
 REST = 11  # frames for which the first and the last one stand still
 DPI = 110
-MOST = 4  # panels in a row
 SHOWN = 0.01  # of the points may lie outside the panel, to each side
 
 
@@ -28,54 +28,39 @@ def umap_by_lambda(table: pd.DataFrame, path: str | Path) -> Path:
         dataset, encoder, lam, pair, modality, x, y, seed; from `project.umap_by_lambda`, one encoder a dataset, the
         same lambdas in each.
     path : Path
-        Of the GIF.
-
-    Returns
-    -------
-    Path
+        Of the GIF; given back.
     """
-    layout.check_rows(table)
+    layout.check(table)
     lams = np.sort(table["lam"].unique())
     names = layout.datasets(table)
-    columns = -(-len(names) // -(-len(names) // MOST))  # of six, three: natural ones above medical ones
-    fig, axes = layout.panels(len(names), columns, style.WIDE / max(columns, 2) + 0.2, 0.6)
-    moving = []
-    for ax, (name, domain) in zip(axes.flat, names.items(), strict=False):
-        moving.append(_Panel(ax, table[table["dataset"] == name]))
-        ax.set_title(f"{name}\n{moving[-1].encoder}", color=style.DOMAIN.get(domain, "black"))
-    _write(fig, table)
+    fig, axes = layout.panels(len(names), 3, style.WIDE / 3 + 0.2, 0.6)  # of six, natural ones above medical ones
+    views = [table[table["dataset"] == name] for name in names]
+    moving = [_Panel(*each) for each in zip(axes.flat, views, names.values(), strict=False)]
+    layout.legend_of_modalities(fig)
+    n = table.groupby("dataset")["pair"].nunique().max()
+    fitted = f"One UMAP a panel, fitted over all lambdas at once, {n} pairs, seed {table['seed'].iloc[0]}"
+    layout.caption(fig, f"{fitted}; up to {400 * SHOWN:g} % of the points lie outside. {layout.LAMBDA}")
 
-    def draw(place):
+    def draw(lam):
         for panel in moving:
-            panel.move(place)
-        fig.suptitle(f"lambda = {np.interp(place, range(len(lams)), lams):.2f}", x=0.02, ha="left", size=9)
+            panel.move(lam)
+        fig.suptitle(f"lambda = {lam:.2f}", x=0.02, ha="left", size=9)
 
-    draw(0)
+    draw(lams[0])
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # so that later frames stand where the first one does
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    FuncAnimation(fig, draw, _there_and_back(len(lams) - 1)).save(path, _Writer(FPS), dpi=DPI)
+    FuncAnimation(fig, draw, _there_and_back(lams)).save(path, _Writer(FPS), dpi=DPI)
     plt.close(fig)
     return path
 
 
-def _there_and_back(steps):
-    """Places among the lambdas, one a frame."""
-    places = np.linspace(0, steps, BETWEEN * steps + 1)
-    there = np.r_[np.repeat(places[0], REST), places[1:-1], np.repeat(places[-1], REST)]
-    return np.r_[there, places[-2:0:-1]]
-
-
-def _write(fig, table):
-    layout.legend_of_modalities(fig)
-    n = table.groupby("dataset")["pair"].nunique().max()
-    far = f"up to {400 * SHOWN:g} % of the points lie outside"
-    layout.caption(
-        fig,
-        f"One UMAP a panel, fitted over all lambdas at once, {n} pairs, seed {table['seed'].iloc[0]}; {far}. "
-        f"{layout.LAMBDA}",
-    )
+def _there_and_back(lams):
+    """Lambda, frame by frame."""
+    rising = np.linspace(lams[0], lams[-1], BETWEEN * (len(lams) - 1) + 1)
+    there = np.pad(rising, REST - 1, "edge")
+    return np.r_[there, rising[-2:0:-1]]
 
 
 class _Writer(PillowWriter):
@@ -87,27 +72,25 @@ class _Writer(PillowWriter):
 
 
 class _Panel:
-    """The clouds of one dataset, (lambdas, modalities, pairs, 2), drawn on axes, and moved."""
+    """The clouds of one dataset, drawn on axes, and moved to any lambda."""
 
-    def __init__(self, ax: Axes, view: pd.DataFrame):
-        self.encoder = view["encoder"].iloc[0]
-        view = view.sort_values(["lam", "modality", "pair"])
-        self.at = view[["x", "y"]].to_numpy().reshape(view["lam"].nunique(), 2, -1, 2)
-        self.pairs = LineCollection([], colors="black", linewidths=0.2, alpha=0.1)
-        ax.add_collection(self.pairs)
-        self.image = ax.scatter([], [], s=5, color=style.IMAGE, alpha=0.8, linewidths=0)
-        self.text = ax.scatter([], [], s=5, color=style.TEXT, alpha=0.8, linewidths=0)
+    def __init__(self, ax: Axes, view: pd.DataFrame, domain: str):
+        clouds = {lam: layout.clouds(part, ["x", "y"]) for lam, part in view.groupby("lam")}
+        at = np.stack(list(clouds.values()))
+        self.at = make_interp_spline(list(clouds), at, k=1)  # between two lambdas, on the line from one to the other
+        self.pairs = ax.add_collection(LineCollection([], colors="black", linewidths=0.2, alpha=0.1))
+        colours = (style.IMAGE, style.TEXT)
+        self.points = [ax.scatter([], [], s=5, color=colour, alpha=0.8, linewidths=0) for colour in colours]
         # UMAP throws a few rows that have no neighbours but each other far out; for them nobody need go blind.
-        low, high = np.quantile(self.at, [SHOWN, 1 - SHOWN], axis=(0, 1, 2))
+        low, high = np.quantile(at, [SHOWN, 1 - SHOWN], axis=(0, 1, 2))
         half = 0.55 * (high - low).max()
         middle = (low + high) / 2
+        ax.set_title(f"{view['dataset'].iloc[0]}\n{view['encoder'].iloc[0]}", color=style.DOMAIN[domain])
         ax.set(xticks=[], yticks=[], xlim=middle[0] + [-half, half], ylim=middle[1] + [-half, half], aspect="equal")
         ax.spines[["left", "bottom"]].set_visible(False)
 
-    def move(self, place):
-        """To a place among the lambdas; between two, on the line from one to the other."""
-        before = min(int(place), len(self.at) - 2)
-        image, text = self.at[before] + (place - before) * (self.at[before + 1] - self.at[before])
-        self.pairs.set_segments(np.stack([image, text], 1))
-        self.image.set_offsets(image)
-        self.text.set_offsets(text)
+    def move(self, lam):
+        both = self.at(lam)
+        self.pairs.set_segments(np.stack(both, 1))
+        for points, xy in zip(self.points, both, strict=True):
+            points.set_offsets(xy)

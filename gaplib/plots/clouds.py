@@ -1,6 +1,5 @@
 """The clouds themselves: where rows lie and what cosines they have."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -28,10 +27,10 @@ def cones_umap(table: pd.DataFrame) -> Figure:
     table : DataFrame
         dataset, encoder, pair, modality, x, y, seed.
     """
-    fig, _, cells = layout.grid(table, 1.75)
+    fig, cells = layout.grid(table, 1.75)
     for ax, cell in cells:
-        _umap(ax, cell)
-    layout.legend_of_modalities(fig, [Line2D([], [], color="black", lw=0.5, alpha=0.5, label="pair")])
+        _umap(ax, *layout.clouds(cell, ["x", "y"]))
+    layout.legend_of_modalities(fig, Line2D([], [], color="black", lw=0.5, alpha=0.5, label="pair"))
     n = table.groupby(["dataset", "encoder"])["pair"].nunique().max()
     layout.caption(
         fig,
@@ -41,15 +40,13 @@ def cones_umap(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def _umap(ax: Axes, cell: pd.DataFrame) -> None:
-    image, text = layout.by_modality(cell, ["x", "y"])
+def _umap(ax: Axes, image: np.ndarray, text: np.ndarray) -> None:
     pairs = np.stack([image, text], 1)
     ax.add_collection(LineCollection(pairs, colors="black", linewidths=0.15, alpha=0.12, rasterized=True))
     for xy, colour in ((image, style.IMAGE), (text, style.TEXT)):
         ax.scatter(*xy.T, s=5, color="white", linewidths=0, rasterized=True)
         ax.scatter(*xy.T, s=2, color=colour, alpha=0.7, linewidths=0, rasterized=True)
-    ax.set(xticks=[], yticks=[], aspect="equal", box_aspect=1)
-    ax.set_adjustable("datalim")
+    ax.set(xticks=[], yticks=[], aspect="equal", box_aspect=1, adjustable="datalim")
     ax.spines[["left", "bottom"]].set_visible(False)
 
 
@@ -59,24 +56,19 @@ def cones_sphere(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        dataset, encoder, lam, pair, modality, x, y, z; one encoder a dataset. More than three datasets stand in two
-        columns: three natural ones, say, and beside them three medical ones.
+        dataset, encoder, lam, pair, modality, x, y, z; one encoder a dataset. Of more than three datasets, two stand
+        side by side.
     """
-    layout.check_rows(table)
+    layout.check(table)
     names = layout.datasets(table)
     lams = table["lam"].unique()
-    blocks = 2 if len(names) > 3 else 1
-    lines = -(-len(names) // blocks)
-    fig, axes = plt.subplots(
-        lines, blocks * len(lams), squeeze=False, subplot_kw={"projection": "3d", "computed_zorder": False},
-        figsize=(style.WIDE, lines * min(2.3, style.WIDE / (blocks * len(lams))) + 0.4),
-    )  # fmt: skip
-    places = axes.reshape(lines, blocks, len(lams)).transpose(1, 0, 2).reshape(-1, len(lams))
-    for place, (dataset, domain) in zip(places, names.items(), strict=False):
-        _spheres(place, table[table["dataset"] == dataset], lams, style.DOMAIN.get(domain, "black"))
-    for ax in places[len(names) :].flat:
-        ax.set_axis_off()
-    layout.legend_of_modalities(fig, [Line2D([], [], color=style.NEUTRAL, lw=0.6, label="geodesic of a pair")])
+    columns = len(lams) * (2 if len(names) > 3 else 1)
+    height = min(2.3, style.WIDE / columns)
+    view = {"projection": "3d", "computed_zorder": False}
+    fig, axes = layout.panels(len(names) * len(lams), columns, height, 0.4, subplot_kw=view)
+    for row, (dataset, domain) in zip(axes.reshape(-1, len(lams)), names.items(), strict=False):
+        _spheres(row, table[table["dataset"] == dataset], lams, style.DOMAIN[domain])
+    layout.legend_of_modalities(fig, Line2D([], [], color=style.NEUTRAL, lw=0.6, label="geodesic of a pair"))
     n = table.groupby(["dataset", "lam"])["pair"].nunique().max()
     axes_of = "Directions in the first three axes shared by both modalities and all lambdas"
     layout.caption(fig, f"{axes_of}, {n} pairs. {layout.LAMBDA}")
@@ -88,24 +80,23 @@ def _spheres(axes: np.ndarray, view: pd.DataFrame, lams: np.ndarray, colour: str
     # Look at the clouds from the front, a little from the side, and the same way at every lambda.
     azimuth = np.degrees(np.arctan2(view["y"].mean(), view["x"].mean())) + 20
     for ax, lam in zip(axes, lams, strict=True):
-        _sphere(ax, view[view["lam"] == lam], azimuth)
+        _sphere(ax, *layout.clouds(view[view["lam"] == lam], ["x", "y", "z"]))
+        ax.view_init(15, azimuth)
         ax.set_title(f"lambda = {lam:g}", pad=-2)
     beside = {"rotation": 90, "ha": "center", "va": "center", "transform": axes[0].transAxes}
     axes[0].text2D(-0.12, 0.5, view["dataset"].iloc[0], color=colour, **beside)
     axes[0].text2D(-0.02, 0.5, view["encoder"].iloc[0], size=7, **beside)
 
 
-def _sphere(ax: Axes, view: pd.DataFrame, azimuth: float) -> None:
+def _sphere(ax: Axes, image: np.ndarray, text: np.ndarray) -> None:
     u, v = np.mgrid[0 : 2 * np.pi : 37j, 0 : np.pi : 19j]
     ball = (np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v))
     ax.plot_surface(*ball, color="0.93", alpha=0.35, linewidth=0, shade=False, rasterized=True)
     ax.plot_wireframe(*ball, color="0.75", linewidth=0.2, rstride=3, cstride=3)
-    image, text = layout.by_modality(view, ["x", "y", "z"])
     arcs = Line3DCollection(geodesic(image, text), colors=style.NEUTRAL, linewidths=0.25, alpha=0.25, rasterized=True)
     ax.add_collection3d(arcs)
     for points, colour in ((image, style.IMAGE), (text, style.TEXT)):
         ax.scatter(*points.T, s=3, color=colour, alpha=0.8, linewidths=0, depthshade=False, rasterized=True)
-    ax.view_init(15, azimuth)
     ax.set_box_aspect((1, 1, 1), zoom=1.45)
     ax.set_axis_off()
 
@@ -118,16 +109,15 @@ def cosines(table: pd.DataFrame) -> Figure:
     table : DataFrame
         dataset, encoder, kind, cosine (bin centre), density, n.
     """
-    fig, axes, cells = layout.grid(table, 1.0, sharex=True)
+    fig, cells = layout.grid(table, 1.0, "cosine", sharex=True)
     for ax, cell in cells:
         for kind, colour in KINDS.items():
             part = cell[cell["kind"] == kind]
             ax.fill_between(part["cosine"], part["density"], color=colour, alpha=0.15, lw=0)
-            ax.plot(part["cosine"], part["density"], color=colour, lw=1)
+            ax.plot(part["cosine"], part["density"], color=colour, lw=1, label=kind)
         ax.set(yticks=[], ylim=(0, None), xlim=(-1, 1))
         ax.spines["left"].set_visible(False)
-    layout.label_below(axes, "cosine")
-    layout.legend(fig, [Line2D([], [], color=colour, label=kind) for kind, colour in KINDS.items()], 4)
+    layout.legend(fig, cells[0][0].lines, 4)
     n = table["n"].max()
     layout.caption(fig, f"Density of up to {n} cosines a curve, each of area 1, lambda = 0 (as encoded).")
     return fig

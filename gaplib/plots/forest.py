@@ -1,4 +1,4 @@
-"""One line a dataset or cell: how narrow its cones are, how much lambda moves its score, and the verdict on it."""
+"""Dots and intervals, a line each: cones, and what lambda does to a score, by cell, treatment, head and training."""
 
 import textwrap
 
@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from gaplib.plots import layout, style
 
-DOMAIN_MARKERS = {"medical": "o", "general": "s"}
+MODALITIES = {"image": (style.IMAGE, -0.17), "text": (style.TEXT, 0.17)}  # colour, place in the row of the dataset
+ENCODERS = {"medical": "o", "general": "s"}  # marker of each domain
 VERDICTS = {"better": "#00795A", "worse": "#A6611A", "equivalent": "black", "undecided": style.NEUTRAL}
 SMALL = 0.01  # of a slope: linear within, logarithmic beyond
 UNSEEN = 0.5  # an AUC cannot rise by more over guessing
@@ -20,13 +21,14 @@ READ_VERDICTS = (
     "Holm-adjusted over a panel, lies beyond 0; equivalent: the thick one lies in the band. In brackets the smallest "
     f"difference seen with 80 % power, none if not even {UNSEEN:g}. Linear within twice the margin, logarithmic beyond."
 )
-INTERVALS = {"adjusted": ("low", "high", 0.9), "90 %": ("low_90", "high_90", 2.6)}  # columns, width of the line
+HEADS = {("early", False): "linear", ("early", True): "MLP", ("late", True): "late fusion"}  # by fusion, hidden layer
+HEAD_LOOKS = {"linear": ("black", -0.22), "MLP": ("#E69F00", 0), "late fusion": ("#56B4E9", 0.22)}  # colour, place
+# Columns of both ends of each interval, and the width of its line.
+OVER_CELLS = {"95 %, mean over cells": ("low", "high", 2.6), "95 %, new cell": ("predicted_low", "predicted_high", 0.9)}
+OF_A_CELL = {"adjusted": ("low", "high", 0.9), "90 %": ("low_90", "high_90", 2.6)}
 
 
-MODALITIES = {"image": (style.IMAGE, -0.17), "text": (style.TEXT, 0.17)}  # colour, place in the row of the dataset
-
-
-def cones_published(table: pd.DataFrame, note: str = "") -> Figure:
+def cones_published(table: pd.DataFrame) -> Figure:
     """How narrow the cones are, R, beside the published ones of the data and the model that each cell stands for.
 
     Parameters
@@ -34,10 +36,8 @@ def cones_published(table: pd.DataFrame, note: str = "") -> Figure:
     table : DataFrame
         dataset, dataset_domain, encoder, modality, mean_resultant_length, and a row for each published number beside
         it: stands_for (the released encoder), beside (the published dataset) and published, its R; NaN where none is.
-    note : str
-        What the caption adds.
     """
-    layout.check_rows(table)
+    layout.check(table)
     names = layout.datasets(table)
     encoders = table.groupby("encoder", sort=False)
     size = (style.WIDE, 0.52 * len(names) + 1.1)
@@ -46,8 +46,8 @@ def cones_published(table: pd.DataFrame, note: str = "") -> Figure:
         _cones(ax, cells, list(names))
         released = cells["stands_for"].iloc[0]
         ax.set_title(encoder if released == encoder else f"{encoder}\nbeside {released}")
-    _name_datasets(axes[0, 0], table, names)
-    _bracket_domains(axes[0, -1], list(names.values()))
+    axes[0, 0].set_xlim(right=1.02)
+    layout.name_lines(axes, [_beside(table, dataset, domain) for dataset, domain in names.items()])
     handles = [Line2D([], [], color=colour, lw=4, label=name) for name, (colour, _) in MODALITIES.items()]
     handles.append(Line2D([], [], marker="D", ls="", ms=5, color=style.NEUTRAL, label="here"))
     handles.append(Line2D([], [], marker="o", ls="", ms=4, color=style.NEUTRAL, mfc="white", label="published"))
@@ -55,7 +55,7 @@ def cones_published(table: pd.DataFrame, note: str = "") -> Figure:
     layout.caption(
         fig,
         "R: mean resultant length, 0 no cone, 1 a single direction; of all rows as encoded. Published with arXiv "
-        f"2603.17246: the released encoder on the datasets named in grey; the bar spans them. {note}",
+        "2603.17246: the released encoder on the datasets named below ours; the bar spans them.",
     )
     return fig
 
@@ -72,31 +72,15 @@ def _cones(ax: Axes, cells: pd.DataFrame, names: list) -> None:
         ax.plot(part["mean_resultant_length"].iloc[0], y, "D", ms=5, mec="white", mew=0.5, color=colour, zorder=3)
     for line in range(1, len(names)):
         ax.axhline(line - 0.5, color="0.92", lw=0.6, zorder=-1)
-    ax.tick_params(axis="y", length=0)
-    ax.set(xlabel="R")
+    ax.set_xlabel("R")
     ax.xaxis.set_major_formatter("{x:g}")
 
 
-def _name_datasets(ax: Axes, table: pd.DataFrame, names: dict) -> None:
-    """Our datasets in the colour of their domain, and in grey below each the published ones beside it."""
-    ax.set_yticks(range(len(names)), [""] * len(names))
-    ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(None, 1.02))
-    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
-    for line, (name, domain) in enumerate(names.items()):
-        beside = table.loc[table["dataset"] == name, "beside"].dropna().unique()
-        ax.annotate(name, (0, line), (-5, 1), color=style.DOMAIN.get(domain, "black"), va="bottom", **place)
-        grey = textwrap.fill(", ".join(beside), 22)
-        ax.annotate(grey, (0, line), (-5, 0), color=style.NEUTRAL, size=6, va="top", **place)
-
-
-def _bracket_domains(ax: Axes, domains: list) -> None:
-    """At the right, a bar along the datasets of each domain."""
-    for domain in filter(None, dict.fromkeys(domains)):
-        lines = [line for line, other in enumerate(domains) if other == domain]
-        colour = style.DOMAIN[domain]
-        right = {"transform": ax.get_yaxis_transform(), "clip_on": False, "color": colour}
-        ax.plot([1.05, 1.05], [lines[0] - 0.42, lines[-1] + 0.42], lw=2.5, **right)
-        ax.text(1.1, np.mean(lines), domain, rotation=90, va="center", size=6.5, **right)
+def _beside(table: pd.DataFrame, dataset: str, domain: str) -> tuple[str, dict]:
+    """The line of a dataset, with the published ones beside it."""
+    name, look = layout.heading(dataset, domain)
+    published = table.loc[table["dataset"] == dataset, "beside"].dropna().unique()
+    return "\n".join([name, *textwrap.wrap(", ".join(published), 22)]), look
 
 
 def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
@@ -108,41 +92,25 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     ----------
     table : DataFrame
         From `sweep.sensitivity`, one row a cell, with dataset_domain and encoder_domain.
-    note : str
-        What the caption adds.
     """
-    layout.check_rows(table)
-    order = list(layout.datasets(table))
-    table = table.sort_values("encoder_domain", kind="stable")
-    table = table.sort_values("dataset", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
-    fig, ax = plt.subplots(figsize=(style.WIDE, 0.22 * len(table) + 1.1))
-    places = np.arange(len(table)) + 0.6 * table["dataset"].ne(table["dataset"].shift()).cumsum()
-    ax.axvline(0, color="0.7", lw=0.6, zorder=0)
+    layout.check(table)
+    table, lines = layout.lines_of_cells(table)
+    fig, axes = plt.subplots(squeeze=False, figsize=(style.WIDE, 0.2 * len(lines) + 1.1))
+    ax = axes[0, 0]
     handles = []
-    for domain, marker in DOMAIN_MARKERS.items():
+    for domain, marker in ENCODERS.items():
+        cells = table[table["encoder_domain"] == domain]
         colour = style.DOMAIN[domain]
-        cells = table["encoder_domain"] == domain
-        ax.hlines(places[cells], table.loc[cells, "low"], table.loc[cells, "high"], colour, lw=1.1)
-        ax.plot(table.loc[cells, "slope"], places[cells], marker, color=colour, ms=5)
+        ax.hlines(cells["line"], cells["low"], cells["high"], colour, lw=1.1)
+        ax.plot(cells["slope"], cells["line"], marker, color=colour, ms=5)
         handles.append(Line2D([], [], marker=marker, lw=1.1, color=colour, label=f"{domain} encoder"))
-    ax.set_yticks(places, table["encoder"])
-    ax.invert_yaxis()
     layout.symlog(ax.xaxis, SMALL, table[["slope", "low", "high"]].abs().max(axis=None))
-    ax.set_xlabel(
-        f"sensitivity: slope of the test AUC from lambda 0 to 1, symlog; 95 % interval over {_sources(table)}"
-    )
-    _name_groups(ax, table, places)
+    ax.set_xlabel("sensitivity: slope of the test AUC from lambda 0 to 1, symlog")
+    layout.name_lines(axes, lines)
     layout.legend(fig, handles, 2)
-    layout.caption(fig, f"Linear within {SMALL:g}, logarithmic beyond. {note}")
+    over = _sources(table)
+    layout.caption(fig, f"95 % intervals over {over}. Linear within {SMALL:g}, logarithmic beyond. {note}")
     return fig
-
-
-def _name_groups(ax: Axes, table: pd.DataFrame, places: np.ndarray) -> None:
-    """At the right of its cells, each dataset in the colour of its domain."""
-    for dataset, cells in table.groupby("dataset", sort=False):
-        domain = cells["dataset_domain"].iloc[0]
-        beside = {"transform": ax.get_yaxis_transform(), "va": "center", "size": 7, "color": style.DOMAIN[domain]}
-        ax.text(1.01, places[cells.index].mean(), f"{dataset}\n{domain} data", **beside)
 
 
 def _sources(table: pd.DataFrame) -> str:
@@ -150,60 +118,135 @@ def _sources(table: pd.DataFrame) -> str:
     return "test rows and training sets" if table["resamples"].min() > 1 else "test rows"
 
 
-def verdicts(table: pd.DataFrame, note: str = "", by: str = "training") -> Figure:
+def verdicts(table: pd.DataFrame) -> Figure:
     """AUC(1) - AUC(0) of every cell with both its intervals and its verdict, on the margin as a band.
 
-    One panel a kind of training, at most three in a row, on shared axes.
+    One panel a training, at most two in a row, on shared axes.
 
     Parameters
     ----------
     table : DataFrame
         From `sweep.contrasts`, with one margin.
-    note : str
-        What the caption adds, such as the number of test rows.
-    by : str
-        The column that has a panel a value: "training" or "treatment", say.
-
-    Raises
-    ------
-    ValueError
-        If a cell has more than one row for a panel.
     """
-    layout.check_rows(table)
-    layout.check_once(table, "dataset", "encoder", by)
-    lines = layout.lines(table)
-    panels = table.groupby(by, sort=False)
+    layout.check(table, "dataset", "encoder", "training")
+    table, lines = layout.lines_of_cells(table)
+    panels = table.groupby("training", sort=False)
     height = np.clip(0.2 * len(lines), 1, style.HIGH)  # the caption takes of it, too
-    fig, axes = layout.panels(len(panels), 3, height + 0.5, 0.5, sharex=True, sharey=True)
-    for ax, (name, part) in zip(axes.flat, panels, strict=False):
-        _forest(ax, part, lines)
-        ax.set_title(name)
-    margin = table["margin"].iloc[0]
+    fig, axes = layout.panels(len(panels), 2, height + 0.5, 0.5, sharex=True, sharey=True)
     farthest = table[["difference", "low", "high"]].abs().max(axis=None)
-    layout.symlog(axes[0, 0].xaxis, 2 * margin, min(farthest, 1), most={1: 4, 2: 2, 3: 1}[axes.shape[1]])
-    layout.name_lines(axes, lines, layout.datasets(table))
-    handles = [Line2D([], [], color="black", lw=width, label=name) for name, (*_, width) in INTERVALS.items()]
-    handles.append(Line2D([], [], color="0.93", lw=6, label=f"margin, {margin:g}"))
-    layout.legend(fig, handles, 3)
-    sources = "; ".join(f"{name}: {_sources(part)}" for name, part in panels)
-    layout.caption(fig, READ_VERDICTS.format(sources=sources) + f" {layout.LAMBDA} {note}")
+    for ax, (training, part) in zip(axes.flat, panels, strict=False):
+        _verdicts(ax, part)
+        layout.differences(ax.xaxis, part["margin"].iloc[0], min(farthest, 1))
+        ax.set(title=training, xlabel="AUC(1) - AUC(0)")
+        ax.tick_params(labelbottom=True)  # also above a place left empty
+    layout.name_lines(axes, lines)
+    handles = [Line2D([], [], color="black", lw=width, label=name) for name, (*_, width) in OF_A_CELL.items()]
+    layout.legend(fig, [*handles, layout.margin(table)], 3)
+    sources = "; ".join(f"{training}: {_sources(part)}" for training, part in panels)
+    layout.caption(fig, f"{READ_VERDICTS.format(sources=sources)} {layout.LAMBDA}")
     return fig
 
 
-def _forest(ax: Axes, part: pd.DataFrame, lines: list) -> None:
-    """The cells of one panel, each in its line."""
-    y = np.array([lines.index(cell) for cell in zip(part["dataset"], part["encoder"], strict=True)])
-    margin = part["margin"].iloc[0]
-    ax.axvspan(-margin, margin, color="0.93", lw=0, zorder=-2)
-    ax.axvline(0, color="0.7", lw=0.6, zorder=0)
-    colours = [VERDICTS[verdict] for verdict in part["verdict"]]
-    for name, (low, high, width) in INTERVALS.items():
-        ax.hlines(y, part[low], part[high], colours, lw=width, label=name)
-    ax.scatter(part["difference"], y, 14, colours, edgecolors="white", linewidths=0.6, zorder=3, label="difference")
-    ax.set_xlabel("AUC(1) - AUC(0)")
-    ax.tick_params(labelbottom=True)  # also above a place left empty
-    ax.tick_params(axis="y", length=0)
-    for at, colour, row in zip(y, colours, part.itertuples(), strict=True):
-        said = f"{row.verdict} ({row.detectable:.3f})" if row.detectable < UNSEEN else f"{row.verdict} (none)"
-        beside = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "size": 6.5}
-        ax.annotate(said, (1, at), (4, 0), color=colour, **beside)
+def _verdicts(ax: Axes, part: pd.DataFrame) -> None:
+    """The cells of one panel, each in its line, in the colour of its verdict."""
+    colours = part["verdict"].map(VERDICTS)
+    for name, (low, high, width) in OF_A_CELL.items():
+        ax.hlines(part["line"], part[low], part[high], colours, lw=width, label=name)
+    dots = {"edgecolors": "white", "linewidths": 0.6, "zorder": 3, "label": "difference"}
+    ax.scatter(part["difference"], part["line"], 14, colours, **dots)
+    beside = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center", "size": 6.5}
+    for row in part.itertuples():
+        seen = f"{row.detectable:.3f}" if row.detectable < UNSEEN else "none"
+        ax.annotate(f"{row.verdict} ({seen})", (1, row.line), (4, 0), color=VERDICTS[row.verdict], **beside)
+
+
+def treatments(table: pd.DataFrame, note: str = "") -> Figure:
+    """What each treatment at full strength gains over the features as encoded; one panel a training.
+
+    Dots are cells. Where three or more cells are known, the thick line is the 95 % interval of their mean, the thin one
+    the prediction interval of a new cell.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a cell, treatment and training: dataset, dataset_domain, encoder, treatment, training, difference,
+        margin; and of the treatment over cells, the same in all its rows or missing: mean, low, high, predicted_low,
+        predicted_high.
+    """
+    layout.check(table, "dataset", "encoder", "treatment", "training")
+    names = list(table["treatment"].unique())
+    panels = table.groupby("training", sort=False)
+    fig, axes = layout.panels(len(panels), 2, 0.3 * len(names) + 0.5, 0.8, sharey=True, sharex=True)
+    farthest = table[["difference", "predicted_low", "predicted_high"]].abs().max(axis=None)
+    for ax, (training, part) in zip(axes.flat, panels, strict=False):
+        for treatment, cells in part.groupby("treatment", sort=False):
+            _gains(ax, names.index(treatment), cells)
+        layout.differences(ax.xaxis, part["margin"].iloc[0], farthest)
+        ax.set(title=training, xlabel="gain of test AUC, symlog")
+    layout.name_lines(axes, [(name, {}) for name in names])
+    handles = [Line2D([], [], color="black", lw=width, label=label) for label, (*_, width) in OVER_CELLS.items()]
+    for domain in sorted(table["dataset_domain"].unique(), reverse=True):
+        handles.append(Line2D([], [], ls="", marker="o", ms=3, color=style.DOMAIN[domain], label=f"{domain} cell"))
+    layout.legend(fig, [*handles, layout.margin(table)], 5)
+    layout.caption(
+        fig,
+        "Test AUC under a treatment at full strength less that of the features as encoded, by the same training. "
+        f"Linear within twice the margin, logarithmic beyond. {note}",
+    )
+    return fig
+
+
+def _gains(ax: Axes, line: int, cells: pd.DataFrame) -> None:
+    """One treatment: what holds over its cells, and below that each of them."""
+    whole = cells.iloc[0]
+    for low, high, width in OVER_CELLS.values():
+        ax.hlines(line - 0.15, whole[low], whole[high], "black", lw=width, zorder=3)
+    ax.plot(whole["mean"], line - 0.15, "D", ms=4, color="black", mec="white", mew=0.5, zorder=4, label="mean")
+    places = line + np.linspace(0.1, 0.34, len(cells))
+    colours = cells["dataset_domain"].map(style.DOMAIN)
+    ax.scatter(cells["difference"], places, 9, colours, alpha=0.7, lw=0, label=whole["treatment"])
+
+
+def heads(table: pd.DataFrame, note: str = "") -> Figure:
+    """Test AUC at lambda 0 and 1 under several heads, and the difference with its 90 % interval; one line a cell.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `sweep.contrasts`, of one treatment and training: dataset, encoder, fusion, hidden, auc_0, auc_1,
+        difference, low_90, high_90, margin.
+    """
+    kinds = zip(table["fusion"], table["hidden"] > 0, strict=True)
+    table = table.assign(head=[HEADS[kind] for kind in kinds])
+    layout.check(table, "dataset", "encoder", "head")
+    table, lines = layout.lines_of_cells(table)
+    size = (style.WIDE, min(0.34 * len(lines), style.HIGH) + 1.2)
+    fig, axes = plt.subplots(1, 2, squeeze=False, sharey=True, figsize=size)
+    handles = []
+    for head in table["head"].unique():
+        colour, offset = HEAD_LOOKS[head]
+        _head(*axes[0], table[table["head"] == head], offset, colour)
+        handles.append(Line2D([], [], color=colour, lw=2, label=head))
+    for label, fill in (("lambda 0", "white"), ("lambda 1", style.NEUTRAL)):
+        handles.append(Line2D([], [], ls="", marker="o", ms=4, color=style.NEUTRAL, mfc=fill, label=label))
+    farthest = table[["difference", "low_90", "high_90"]].abs().max(axis=None)
+    layout.differences(axes[0, 1].xaxis, table["margin"].iloc[0], farthest)
+    layout.name_lines(axes, lines)
+    layout.legend(fig, [*handles, layout.margin(table)], 6)
+    layout.caption(
+        fig,
+        "Left: hollow as encoded, filled at lambda 1. Right: the difference with its 90 % interval, over test rows by "
+        f"whole groups; linear within twice the margin, logarithmic beyond. {layout.LAMBDA} {note}",
+    )
+    return fig
+
+
+def _head(scores: Axes, differences: Axes, part: pd.DataFrame, offset: float, colour: str) -> None:
+    """One head's cells: AUCs at the left, differences at the right."""
+    y = part["line"] + offset
+    scores.plot(part["auc_0"], y, "o", ms=4, color=colour, mfc="white", label="lambda 0")
+    scores.plot(part["auc_1"], y, "o", ms=2.5, color=colour, label="lambda 1")
+    scores.set_xlabel("test AUC")
+    differences.hlines(y, part["low_90"], part["high_90"], colour, lw=1.4, label="90 %")
+    differences.plot(part["difference"], y, "o", ms=3, color=colour, label="difference")
+    differences.set_xlabel("AUC(1) - AUC(0), symlog")

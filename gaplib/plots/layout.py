@@ -1,4 +1,4 @@
-"""What figures share: the grid of datasets by encoders, rows of panels, legends, captions."""
+"""What figures share: the order of datasets, grids and lines of cells, the scale of differences, legends, captions."""
 
 import textwrap
 from collections.abc import Iterable
@@ -11,12 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.scale import SymmetricalLogScale
-from matplotlib.transforms import ScaledTranslation
 
 from gaplib.plots import style
 
 LAMBDA = "lambda: 0 as encoded, 1 centroids meet before renormalising."
+BAND = "0.92"
+
+
+def check(table: pd.DataFrame, *place: str) -> None:
+    """Refuse a table without rows, and one with more than one row a place: of two fusions, say, a line would jump."""
+    if table.empty:
+        raise ValueError("nothing to draw: the table has no rows")
+    twice = table[table.duplicated(list(place))] if place else ()
+    if len(twice):
+        where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in place)
+        raise ValueError(f"more than one row for {where}: keep one kind of run (one fusion, say)")
 
 
 def datasets(table: pd.DataFrame) -> dict[str, str]:
@@ -24,116 +35,82 @@ def datasets(table: pd.DataFrame) -> dict[str, str]:
 
     The domain is "" where the table does not tell it: where it has no column dataset_domain.
     """
-    known = table.drop_duplicates("dataset")
-    if "dataset_domain" not in known:
-        return dict.fromkeys(known["dataset"], "")
-    known = known.sort_values("dataset_domain", key=lambda domain: domain == "medical", kind="stable")
+    if "dataset_domain" not in table:
+        return dict.fromkeys(table["dataset"], "")
+    known = table.drop_duplicates("dataset").sort_values("dataset_domain", ascending=False, kind="stable")
     return dict(zip(known["dataset"], known["dataset_domain"], strict=True))
 
 
-def dataset_rows(table: pd.DataFrame, titles: list[str], height: float, **options) -> tuple[Figure, np.ndarray, dict]:
-    """Axes in one row a dataset, named at its left, and one column a title.
+def grid(
+    table: pd.DataFrame, height: float, label: str = "", by: str = "encoder", **options
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """Axes in one row a dataset, named at its left, and one column an encoder, or what else the table is split by.
 
-    Parameters
-    ----------
-    table : DataFrame
-        With columns dataset and, to tell medical data from natural, dataset_domain.
-    titles : list of str
-    height : float
-        Inches of a row; less where there are many.
-    **options
-        Of `plt.subplots`.
-
-    Returns
-    -------
-    (Figure, ndarray of Axes, dict of ndarray of Axes)
-        All axes, and those of each dataset.
-
-    Raises
-    ------
-    ValueError
-        If the table has no rows.
+    A row is `height` inches high, less where there are many; `label` stands under the last one. Gives the figure and,
+    for each place that has rows of the table, its axes and these rows; other places are blank.
     """
-    check_rows(table)
+    check(table)
     names = datasets(table)
-    height = min(height, style.HIGH / len(names))
-    size = (style.WIDE, max(height * len(names) + 0.5, 2.2))  # a single row has to hold the label beside it
-    fig, axes = plt.subplots(len(names), len(titles), squeeze=False, figsize=size, **options)
-    for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(title)
-    for row, (name, domain) in zip(axes, names.items(), strict=True):
-        name_row(row[0], name, domain)
-    return fig, axes, dict(zip(names, axes, strict=True))
-
-
-def grid(table: pd.DataFrame, height: float, **options) -> tuple[Figure, np.ndarray, list[tuple[Axes, pd.DataFrame]]]:
-    """Axes for datasets (rows) by encoders (columns), and the rows of `table` that belong to each.
-
-    Parameters
-    ----------
-    table : DataFrame
-        With column encoder, and as for `dataset_rows`.
-    height : float
-    **options
-        As for `dataset_rows`.
-
-    Returns
-    -------
-    (Figure, ndarray of Axes, list of (Axes, DataFrame))
-        The list leaves out the places for which there are no rows; these are blank.
-    """
-    encoders = list(table["encoder"].unique())
-    fig, axes, by_dataset = dataset_rows(table, encoders, height, **options)
+    columns = table[by].unique()
+    size = (style.WIDE, max(min(height * len(names), style.HIGH) + 0.5, 2.2))  # a single row holds its name, too
+    fig, axes = plt.subplots(len(names), len(columns), squeeze=False, figsize=size, **options)
     cells = []
-    for dataset, row in by_dataset.items():
-        for ax, encoder in zip(row, encoders, strict=True):
-            cell = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
+    for row, dataset in zip(axes, names, strict=True):
+        _name_row(row[0], dataset, names[dataset])
+        for ax, column in zip(row, columns, strict=True):
+            cell = table[(table["dataset"] == dataset) & (table[by] == column)]
             if cell.empty:
                 ax.set_axis_off()
             else:
                 cells.append((ax, cell))
-    return fig, axes, cells
+    for ax, column in zip(axes[0], columns, strict=True):
+        ax.set_title(column)
+    for ax in axes[-1]:
+        ax.set_xlabel(label)
+    return fig, cells
 
 
-def name_row(ax: Axes, name: str, domain: str = "") -> None:
-    """Write a name beside the first axes of a row, from below to above, and mark the domain by a word and a bar."""
-    beside = {"rotation": 90, "va": "center", "ha": "right"}
-    ax.annotate(name, (0, 0.5), (-36, 0), "axes fraction", "offset points", size=7.5, **beside)
-    if domain:
-        colour = style.DOMAIN[domain]
-        at = ax.transAxes + ScaledTranslation(-50 / 72, 0, ax.figure.dpi_scale_trans)
-        ax.add_artist(Line2D([0, 0], [0, 1], transform=at, color=colour, lw=2.5, clip_on=False))
-        ax.annotate(domain, (0, 0.5), (-54, 0), "axes fraction", "offset points", size=6.5, color=colour, **beside)
+def _name_row(ax, dataset, domain):
+    """From below to above, beside the first axes of a row: they may be blank, so this is no label of theirs."""
+    beside = {"rotation": 90, "ha": "right", "va": "center", "multialignment": "center"}
+    name = f"{domain}\n{dataset}".strip()
+    ax.annotate(name, (0, 0.5), (-36, 0), "axes fraction", "offset points", color=style.DOMAIN[domain], **beside)
 
 
-def lines(table: pd.DataFrame) -> list:
-    """From the top: the name of a dataset, (dataset, None), then a line for each of its cells, (dataset, encoder)."""
+def lines_of_cells(table: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, dict]]]:
+    """The table with the `line` of each row's cell, and for `name_lines` all lines: each dataset above its encoders."""
     encoders = table["encoder"].unique()
-    cells = []
-    for dataset in datasets(table):
+    lines = []
+    line_of = {}
+    for dataset, domain in datasets(table).items():
+        lines.append(heading(dataset, domain, fontweight="bold"))
         there = set(table.loc[table["dataset"] == dataset, "encoder"])
-        cells.append((dataset, None))
-        cells.extend((dataset, encoder) for encoder in encoders if encoder in there)
-    return cells
+        for encoder in (name for name in encoders if name in there):
+            line_of[dataset, encoder] = len(lines)
+            lines.append((encoder, {}))
+    cells = zip(table["dataset"], table["encoder"], strict=True)
+    return table.assign(line=[line_of[cell] for cell in cells]), lines
 
 
-def name_lines(axes: np.ndarray, lines: list, domains: dict) -> None:
-    """Encoders in black, datasets bold in the colour of their domain."""
-    axes[0, 0].set_yticks(range(len(lines)), [encoder or dataset for dataset, encoder in lines])
-    axes[0, 0].set_ylim(len(lines) - 0.4, -0.6)
+def heading(dataset: str, domain: str, **look) -> tuple[str, dict]:
+    """The line of a dataset, in the colour of its domain."""
+    return f"{dataset} ({domain})" if domain else dataset, {"color": style.DOMAIN[domain]} | look
+
+
+def name_lines(axes: np.ndarray, lines: list[tuple[str, dict]]) -> None:
+    """Write at the left of each line, from the top, its name in its look."""
+    axes[0, 0].set(yticks=range(len(lines)), yticklabels=[name for name, _ in lines], ylim=(len(lines) - 0.4, -0.6))
     for row in axes:
-        for label, (dataset, encoder) in zip(row[0].get_yticklabels(), lines, strict=True):
-            if encoder is None:
-                label.set(fontweight="bold", color=style.DOMAIN.get(domains[dataset], "black"))
+        for label, (_, look) in zip(row[0].get_yticklabels(), lines, strict=True):
+            label.set(**look)
+    for ax in axes.flat:
+        ax.tick_params(axis="y", length=0)
 
 
 def panels(n: int, columns: int, height: float, extra: float, **options) -> tuple[Figure, np.ndarray]:
     """n axes, at most `columns` in a row, each `height` inches high, with `extra` inches for what stands around them.
 
-    Returns
-    -------
-    (Figure, ndarray of Axes)
-        In rows; the places beyond n are blank.
+    Gives the figure and its axes, in rows; the places beyond n are blank.
     """
     columns = min(n, columns)
     lines = -(-n // columns)
@@ -144,17 +121,44 @@ def panels(n: int, columns: int, height: float, extra: float, **options) -> tupl
     return fig, axes
 
 
-def legend(fig: Figure, handles: list[Artist], ncols: int) -> None:
+def differences(axis: Axis, margin: float, largest: float) -> None:
+    """An axis of differences up to the largest: the margin as a band, linear within twice of it."""
+    band = axis.axes.axvspan if axis.axis_name == "x" else axis.axes.axhspan
+    band(-margin, margin, color=BAND, lw=0, zorder=-2)
+    symlog(axis, 2 * margin, largest)
+
+
+def symlog(axis: Axis, linear: float, largest: float) -> None:
+    """Linear about a line at 0, logarithmic beyond; as far on either side, so that signs compare."""
+    zero = axis.axes.axvline if axis.axis_name == "x" else axis.axes.axhline
+    zero(0, color="0.7", lw=0.6, zorder=-1)
+    reach = max(1.5 * linear, 1.15 * largest)
+    far = [tick for tick in (0.05, 0.2, 1) if 1.5 * linear < tick < reach]
+    ticks = np.array([linear, *far[-1:]])
+    scale = SymmetricalLogScale(axis, linthresh=linear, linscale=0.8)
+    name = axis.axis_name
+    axis.axes.set(**{f"{name}scale": scale, f"{name}lim": (-reach, reach), f"{name}ticks": [*-ticks, 0, *ticks]})
+    axis.axes.minorticks_off()
+    axis.set_major_formatter("{x:g}")
+
+
+def margin(table: pd.DataFrame) -> Patch:
+    """The band in a legend."""
+    return Patch(color=BAND, label=f"margin, {table['margin'].iloc[0]:g}")
+
+
+def legend(fig: Figure, handles: Iterable[Artist], ncols: int) -> None:
     """A legend above the panels, at the right."""
     fig.legend(handles=handles, loc="outside upper right", ncols=ncols)
 
 
-def legend_of_modalities(fig: Figure, extra: Iterable[Artist] = ()) -> None:
+def legend_of_modalities(fig: Figure, *extra: Artist) -> None:
     """A legend of the two modalities, and what else there is."""
-    handles = []
-    for name, colour in (("image", style.IMAGE), ("text", style.TEXT)):
-        handles.append(Line2D([], [], marker="o", ls="", ms=4, color=colour, label=name))
-    fig.legend(handles=[*handles, *extra], loc="outside upper right", ncols=4, handletextpad=0.2)
+    both = [
+        Line2D([], [], marker="o", ls="", ms=4, color=style.IMAGE, label="image"),
+        Line2D([], [], marker="o", ls="", ms=4, color=style.TEXT, label="text"),
+    ]
+    legend(fig, [*both, *extra], 4)
 
 
 def caption(fig: Figure, text: str) -> None:
@@ -163,42 +167,7 @@ def caption(fig: Figure, text: str) -> None:
     fig.supxlabel("\n".join(lines), size=6.5, color=style.NEUTRAL, x=0.01, ha="left")
 
 
-def label_below(axes: np.ndarray, label: str) -> None:
-    """Name the x axis under the last row of axes."""
-    for ax in axes[-1]:
-        ax.set_xlabel(label)
-
-
-def by_modality(view: pd.DataFrame, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of the images and of the texts, in the order of the pairs, (n, columns) each."""
-    view = view.sort_values("pair")
-    image = view.loc[view["modality"] == "image", columns].to_numpy()
-    text = view.loc[view["modality"] == "text", columns].to_numpy()
-    return image, text
-
-
-def check_rows(table: pd.DataFrame) -> None:
-    """Refuse a table that holds nothing to draw."""
-    if table.empty:
-        raise ValueError("nothing to draw: the table has no rows")
-
-
-def check_once(table: pd.DataFrame, *columns: str) -> None:
-    """Refuse more than one row a place in the figure: of several fusions, say, a line would jump between them."""
-    twice = table[table.duplicated(list(columns))]
-    if len(twice):
-        where = ", ".join(f"{column} {twice[column].iloc[0]}" for column in columns)
-        raise ValueError(f"more than one row for {where}: keep one kind of run (one fusion, say)")
-
-
-def symlog(axis: Axis, linear: float, largest: float, most: int = 4) -> None:
-    """Linear near 0, logarithmic beyond; as far on either side, so that signs compare; at most `most` ticks a side."""
-    reach = max(1.5 * linear, 1.15 * largest)
-    far = [tick for tick in (0.05, 0.2, 1) if 1.5 * linear < tick < reach]
-    places = [linear, *far]
-    ticks = np.array([*places[:-1][: most - 1], places[-1]])
-    name = axis.axis_name
-    axis.axes.set(**{f"{name}scale": SymmetricalLogScale(axis, linthresh=linear, linscale=0.8)})
-    axis.axes.set(**{f"{name}lim": (-reach, reach), f"{name}ticks": [*-ticks, 0, *ticks]})
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(plt.NullLocator())
+def clouds(view: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Coordinates of the images and of the texts, both in the order of the pairs: (2, n, columns)."""
+    both = view.sort_values(["modality", "pair"])[columns].to_numpy()
+    return both.reshape(2, -1, len(columns))

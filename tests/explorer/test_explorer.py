@@ -61,7 +61,8 @@ def test_features_bring_their_texts_labels_gap_and_curve(make_features):
         [0, 1],
         want["mean"].tolist(),
     )
-    np.testing.assert_allclose(data["panels"][0]["curves"][0]["std"], want["std"])
+    for edge, sign in (("low", -1), ("high", 1)):
+        np.testing.assert_allclose(data["panels"][0]["curves"][0][edge], want["mean"] + sign * want["std"])
     numbers = unpack(data["panels"][0]["numbers"]).reshape(5, -1)
     vector = gap.gap_vector(*f.paired("train"))
     np.testing.assert_allclose(numbers[:, 300], measured(*f.paired(), 1.0, vector), atol=1e-6)
