@@ -73,6 +73,18 @@ def test_a_table_is_kept_whole_or_not_at_all(root):
     pd.testing.assert_frame_equal(study.read("x", "cone"), table)
 
 
+def test_a_study_tells_what_it_left_out_and_the_domains_of_its_datasets(root):
+    cone = pd.DataFrame({"dataset": ["a", "a", "b"], "dataset_domain": ["natural", "natural", "medical"], "task": None})
+    study.save(cone, "x", "cone")
+    study.save(pd.DataFrame({"absent": ["far", "clip", "far"]}), "x", "left_out")
+    assert study.with_domains(cone[["dataset"]], "x")["dataset_domain"].tolist() == ["natural", "natural", "medical"]
+    assert not study.has_labels("x")
+    assert study.left_out("x") == "Not on this machine, so left out: far, clip."
+    study.save(cone.assign(task="binary"), "x", "cone")
+    study.save(pd.DataFrame({"dataset": ["a"]}), "x", "refused")
+    assert study.left_out("x").splitlines()[1:] == ["Not swept, see notebook 04: a."]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
