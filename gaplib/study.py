@@ -143,8 +143,9 @@ def with_domains(table: pd.DataFrame, study: str) -> pd.DataFrame:
 
 
 def has_labels(study: str) -> bool:
-    """Whether any dataset of a study has labels, by what notebook 02 found."""
-    return bool(read(study, "cone")["task"].notna().any())
+    """Whether a probe had labels to learn in any cell of a study: notebook 04 refused fewer than notebook 02 measured."""
+    measured = read(study, "cone").groupby(["dataset", "encoder"]).ngroups
+    return len(read(study, "refused")) < measured
 
 
 def left_out(study: str) -> str:

@@ -74,14 +74,16 @@ def test_a_table_is_kept_whole_or_not_at_all(root):
 
 
 def test_a_study_tells_what_it_left_out_and_the_domains_of_its_datasets(root):
-    cone = pd.DataFrame({"dataset": ["a", "a", "b"], "dataset_domain": ["natural", "natural", "medical"], "task": None})
+    domains = ["natural", "natural", "medical"]
+    cone = pd.DataFrame({"dataset": ["a", "a", "b"], "encoder": "clip", "dataset_domain": domains})
     study.save(cone, "x", "cone")
     study.save(pd.DataFrame({"absent": ["far", "clip", "far"]}), "x", "left_out")
-    assert study.with_domains(cone[["dataset"]], "x")["dataset_domain"].tolist() == ["natural", "natural", "medical"]
+    assert study.with_domains(cone[["dataset"]], "x")["dataset_domain"].tolist() == domains
+    study.save(pd.DataFrame({"dataset": ["a", "b"], "encoder": "clip"}), "x", "refused")
     assert not study.has_labels("x")
     assert study.left_out("x") == "Not on this machine, so left out: far, clip."
-    study.save(cone.assign(task="binary"), "x", "cone")
-    study.save(pd.DataFrame({"dataset": ["a"]}), "x", "refused")
+    study.save(pd.DataFrame({"dataset": ["a"], "encoder": "clip"}), "x", "refused")
+    assert study.has_labels("x")
     assert study.left_out("x").splitlines()[1:] == ["Not swept, see notebook 04: a."]
 
 
