@@ -143,7 +143,7 @@ def with_domains(table: pd.DataFrame, study: str) -> pd.DataFrame:
 
 
 def has_labels(study: str) -> bool:
-    """Whether a probe had labels to learn in any cell of a study: notebook 04 refused fewer than notebook 02 measured."""
+    """Whether a probe had labels to learn in any cell of a study: notebook 04 refused fewer than 02 measured."""
     measured = read(study, "cone").groupby(["dataset", "encoder"]).ngroups
     return len(read(study, "refused")) < measured
 
