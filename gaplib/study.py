@@ -136,6 +136,30 @@ def read(study: str, name: str) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
+def with_domains(table: pd.DataFrame, study: str) -> pd.DataFrame:
+    """A table with the domain of each dataset, as notebook 02 found it: natural or medical, in `dataset_domain`."""
+    known = read(study, "cone").drop_duplicates("dataset").set_index("dataset")["dataset_domain"]
+    return table.assign(dataset_domain=table["dataset"].map(known))
+
+
+def has_labels(study: str) -> bool:
+    """Whether a probe had labels to learn in any cell of a study: notebook 04 refused fewer than 02 measured."""
+    measured = read(study, "cone").groupby(["dataset", "encoder"]).ngroups
+    return len(read(study, "refused")) < measured
+
+
+def left_out(study: str) -> str:
+    """What a study asked for and has no numbers of, as lines for its figures; empty where nothing is missing."""
+    lines = []
+    absent = read(study, "left_out")["absent"].unique()
+    if len(absent):
+        lines.append(f"Not on this machine, so left out: {', '.join(absent)}.")
+    refused = read(study, "refused")["dataset"].unique() if has_labels(study) else []
+    if len(refused):
+        lines.append(f"Not swept, see notebook 04: {', '.join(refused)}.")
+    return "\n".join(lines)
+
+
 def available(load: Callable, names: Iterable, *options, stored: Iterable = ()) -> tuple[dict, dict]:
     """What of a study can be had: `load(name, *options)` by name, and by name what is wrong with those that cannot.
 

@@ -73,6 +73,20 @@ def test_a_table_is_kept_whole_or_not_at_all(root):
     pd.testing.assert_frame_equal(study.read("x", "cone"), table)
 
 
+def test_a_study_tells_what_it_left_out_and_the_domains_of_its_datasets(root):
+    domains = ["natural", "natural", "medical"]
+    cone = pd.DataFrame({"dataset": ["a", "a", "b"], "encoder": "clip", "dataset_domain": domains})
+    study.save(cone, "x", "cone")
+    study.save(pd.DataFrame({"absent": ["far", "clip", "far"]}), "x", "left_out")
+    assert study.with_domains(cone[["dataset"]], "x")["dataset_domain"].tolist() == domains
+    study.save(pd.DataFrame({"dataset": ["a", "b"], "encoder": "clip"}), "x", "refused")
+    assert not study.has_labels("x")
+    assert study.left_out("x") == "Not on this machine, so left out: far, clip."
+    study.save(pd.DataFrame({"dataset": ["a"], "encoder": "clip"}), "x", "refused")
+    assert study.has_labels("x")
+    assert study.left_out("x").splitlines()[1:] == ["Not swept, see notebook 04: a."]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
