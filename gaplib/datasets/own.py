@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
+from gaplib.datasets import delimited
 from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, each_once, split_by_group
 from gaplib.datasets.shown import listed, shown
 from gaplib.names import extra, pick, plain
@@ -330,23 +330,12 @@ def _is_label(values):
 
 
 def _delimited(path, said, delimiter):
-    """A CSV or TSV by pyarrow, which unlike the library `datasets` keeps "NA" and "007" as people write them."""
+    """A CSV or TSV."""
     if not path.is_file():
         raise ValueError(f"{path} is no file; csv: and tsv: read one table")
-    with path.open("rb") as file:
-        if b"\0" in file.read(4096):
-            raise ValueError(f"{path} is a binary file, or text of another encoding; save the table as a UTF-8 CSV")
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    try:
-        with csv.open_csv(path, parse_options=parse) as head:
-            names = head.schema.names
-        types = dict.fromkeys(_columns(names, said, path).values(), pa.string())
-        convert = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
-        table = csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a UTF-8 CSV with a header line and rows ({_reason(error)})"
-        ) from error
+    table = delimited.read(
+        path, lambda names: dict.fromkeys(_columns(names, said, path).values(), pa.string()), delimiter
+    )
     return Stored(table, path.parent)
 
 
@@ -363,8 +352,7 @@ def _from_folder(path, said):
     options = {"data_dir": str(path), "drop_labels": True}
     stored = _arrow_files(lambda library: library.load_dataset("imagefolder", **options), path, path)
     for metadata in [*path.glob("metadata.csv"), *path.glob("*/metadata.csv")]:
-        with csv.open_csv(metadata) as head:  # the library gives the second of two columns another name
-            each_once(head.schema.names, metadata)
+        delimited.names(metadata)  # the library gives the second of two columns another name
     return stored
 
 

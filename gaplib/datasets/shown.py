@@ -34,9 +34,9 @@ def listed(names: Iterable) -> str:
 
     Examples
     --------
-    >>> listed(["image", "text"]), listed(range(12))
-    ("'image', 'text'", '0, 1, 2, 3, 4, 5, 6, 7, 8, ...')
+    >>> listed(["image", "text"]), listed(range(12)), listed([])
+    ("'image', 'text'", '0, 1, 2, 3, 4, 5, 6, 7, 8, ...', 'none')
     """
     names = list(names)
     few = ", ".join(shown(name) for name in names[:FEW])
-    return f"{few}, ..." if len(names) > FEW else few
+    return f"{few}, ..." if len(names) > FEW else few or "none"
