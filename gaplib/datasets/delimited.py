@@ -10,36 +10,23 @@ from pyarrow import csv
 from gaplib.datasets.pairs import each_once
 
 
-def names(path: Path, delimiter: str = ",") -> list[str]:
-    """The names in the first line, each of which is there once."""
-    with csv.open_csv(path, parse_options=_parse(delimiter)) as head:
-        found = head.schema.names
-    each_once(found, path)
-    return found
-
-
 def read(path: Path, types: Callable[[list[str]], dict[str, pa.DataType]], delimiter: str = ",") -> pa.Table:
-    """A table of which only an empty cell is missing; `types` tells of which type some of the named columns are.
+    """A table of which only an empty cell is missing; `types` says of its names of which type some columns are.
 
-    Raises
-    ------
-    ValueError
-        If it is no such table, has a column twice, or a cell that is not of the type of its column.
+    ValueError if it is no such table, has a column twice, or a cell that is not of the type of its column.
     """
     with path.open("rb") as file:
         if b"\0" in file.read(4096):
             told = "it is a binary file, or text of another encoding; save the table as a UTF-8 CSV"
             raise ValueError(f"{path} cannot be read: {told}")
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     threads = csv.ReadOptions(use_threads=False)  # so that an error tells the row
     try:
-        convert = csv.ConvertOptions(
-            column_types=types(names(path, delimiter)), null_values=[""], strings_can_be_null=True
-        )
-        return csv.read_csv(path, read_options=threads, parse_options=_parse(delimiter), convert_options=convert)
+        with csv.open_csv(path, parse_options=parse) as head:
+            names = head.schema.names
+        each_once(names, path)
+        convert = csv.ConvertOptions(column_types=types(names), null_values=[""], strings_can_be_null=True)
+        return csv.read_csv(path, read_options=threads, parse_options=parse, convert_options=convert)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         why = textwrap.shorten(str(error), 300)
         raise ValueError(f"{path} cannot be read as a UTF-8 CSV with a header line and rows ({why})") from error
-
-
-def _parse(delimiter):
-    return csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)

@@ -352,7 +352,7 @@ def _from_folder(path, said):
     options = {"data_dir": str(path), "drop_labels": True}
     stored = _arrow_files(lambda library: library.load_dataset("imagefolder", **options), path, path)
     for metadata in [*path.glob("metadata.csv"), *path.glob("*/metadata.csv")]:
-        delimited.names(metadata)  # the library gives the second of two columns another name
+        delimited.read(metadata, lambda names: {})  # the library gives the second of two columns another name
     return stored
 
 

@@ -205,6 +205,7 @@ def validate(pairs: pd.DataFrame, about: About) -> Dataset:
 
 def check_labels(pairs: pd.DataFrame, about: About, where: str) -> None:
     """Refuse splits and labels as `validate` does, whatever the images, texts and groups are."""
+    _check_about(about, where)
     _refuse(pairs, where, list(_split_and_label_problems(pairs, about)))
     if about.task is not None:
         _check_variety(pairs, about, where)

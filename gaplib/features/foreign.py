@@ -9,7 +9,6 @@ import hashlib
 import re
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,16 +18,7 @@ from pyarrow import parquet
 
 from gaplib import rows
 from gaplib.datasets import delimited
-from gaplib.datasets.pairs import (
-    DOMAINS,
-    SPLIT_ALIASES,
-    About,
-    Dataset,
-    check_labels,
-    each_once,
-    fingerprint,
-    split_by_group,
-)
+from gaplib.datasets.pairs import SPLIT_ALIASES, About, Dataset, check_labels, each_once, fingerprint, split_by_group
 from gaplib.datasets.shown import listed
 from gaplib.features import store
 from gaplib.features.features import Features, opened, place, refuse_others
@@ -94,9 +84,9 @@ def read(
     if store.known(folder) and "origin" not in store.known(folder):
         raise ValueError(f"{folder} was encoded here, not read in; remove it, or give the dataset another name")
     x, table = _contents(path)
-    columns = {"image": image, "text": text, "group": group}
-    asked = Asked(label, separator, least)
-    arrays, pairs, about = _assembled(str(path), x, table, columns, asked, folder.parent.name, domain)
+    pairs = _pairs(path, table, {"image": image, "text": text, "group": group})
+    labels = _labels(path, table, pairs["split"], label, separator, least)
+    arrays, pairs, about = _assembled(path, x, pairs, labels, folder.parent.name, domain)
     named = pairs.assign(image=pairs["image"].map(str.encode))  # names of images that need not be here
     header = {
         "encoder": folder.name,
@@ -174,7 +164,9 @@ def from_arrays(
     elif labels is not None:
         label = "label"
         table["label"] = _one_each(labels, "labels", n)
-    arrays, pairs, about = _assembled("arrays", x, table, {}, Asked(label), plain(dataset, "dataset"), domain)
+    pairs = _pairs("arrays", table, {})
+    labels = _labels("arrays", table, pairs["split"], label)
+    arrays, pairs, about = _assembled("arrays", x, pairs, labels, plain(dataset, "dataset"), domain)
     return Features(**arrays, table=pairs, about=about, encoder=plain(encoder, "encoder"))
 
 
@@ -319,23 +311,13 @@ def _of_arrays(path, arrays):
     return x, pd.DataFrame(arrays, index=range(len(x["image"])))
 
 
-class Asked(NamedTuple):
-    """What `read` is told of labels."""
-
-    label: str | list[str] | None
-    separator: str | None = None
-    least: int = 1
-
-
-def _assembled(where: str, x: dict, table: pd.DataFrame, columns: dict, asked: Asked, name: str, domain: str):
-    """Arrays, pair table and description."""
-    pick(DOMAINS, domain, "domain")
+def _assembled(where, x, pairs, labels, name, domain):
+    """Arrays, pair table and description of embeddings, their pairs, and what `_labels` found."""
     shapes = {kind: array.shape for kind, array in x.items()}
     if shapes["image"] != shapes["text"] or not x["image"].size:
         raise ValueError(f"{where}: image embeddings of shape {shapes['image']}, text embeddings of {shapes['text']}")
     x = {kind: _unit(array, f"{where}: {kind}") for kind, array in x.items()}
-    pairs = _pairs(where, table, columns)
-    keep, task, names, targets = _labels(where, table, pairs["split"], asked)
+    keep, task, names, targets = labels
     about = About(name, domain, task, names)
     pairs = pairs[keep].join(targets)
     check_labels(pairs, about, where)
@@ -387,25 +369,25 @@ def _plain(where, column, name):
     return column
 
 
-def _labels(where, table, split, asked):
+def _labels(where, table, split, label, separator=None, least=1):
     """Rows to keep, task, label names, and the label columns."""
     every = pd.Series(True, table.index)
-    if asked.label is None or (asked.label == "label" and "label" not in table):
+    if label is None or (label == "label" and label not in table):
         return every, None, (), table[[]]
-    wanted = [asked.label] if isinstance(asked.label, str) else list(asked.label)
+    wanted = [label] if isinstance(label, str) else list(label)
     if missing := [name for name in wanted if name not in table]:
         raise ValueError(
             f"{where}: no label column {missing[0]!r}; it has {listed(table)}. Say label=..., a column or a list of "
             "0/1 columns, or label=None where there are no labels"
         )
-    if not isinstance(asked.label, str):
+    if not isinstance(label, str):
         return _several(where, table[wanted])
-    values = _plain(where, table[asked.label], "label")
+    values = _plain(where, table[label], "label")
     if values.isna().any():
-        raise ValueError(f"{where}, row {int(values.isna().argmax())}: no {asked.label!r}; fill it or drop the row")
-    if asked.separator is not None:
-        columns = values.astype(str).str.get_dummies(asked.separator)
-        columns = columns.loc[:, columns[split == "test"].sum() >= asked.least]
+        raise ValueError(f"{where}, row {int(values.isna().argmax())}: no {label!r}; fill it or drop the row")
+    if separator is not None:
+        columns = values.astype(str).str.get_dummies(separator)
+        columns = columns.loc[:, columns[split == "test"].sum() >= least]
         return columns.any(axis=1), "multilabel", tuple(columns), columns
     names = tuple(str(value) for value in sorted(values.unique()))
     return every, "binary" if len(names) == 2 else "multiclass", names, pd.DataFrame({"label": values.astype(str)})

@@ -397,7 +397,7 @@ def test_arrays_without_labels_and_split_of_any_kind():
         ({"text": np.ma.masked_equal(np.eye(N, D), 1)}, "text: a masked array that hides 12 values"),
         ({"text": "no"}, "text: expected floating-point embeddings"),
         ({"dataset": "../x"}, "is no name of a dataset"),
-        ({"domain": "medcal"}, "unknown domain 'medcal': did you mean 'medical'"),
+        ({"domain": "medcal"}, "unknown domain of arrays: 'medcal': did you mean 'medical'"),
     ],
 )
 def test_arrays_that_will_not_do_are_named(change, message):
