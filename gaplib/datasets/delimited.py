@@ -1,6 +1,5 @@
 """CSV and TSV by pyarrow, which unlike pandas and the library `datasets` keeps "NA" and "007" as people write them."""
 
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from gaplib.datasets.pairs import each_once
+from gaplib.datasets.shown import reason
 
 
 def read(path: Path, types: Callable[[list[str]], dict[str, pa.DataType]], delimiter: str = ",") -> pa.Table:
@@ -28,5 +28,5 @@ def read(path: Path, types: Callable[[list[str]], dict[str, pa.DataType]], delim
         convert = csv.ConvertOptions(column_types=types(names), null_values=[""], strings_can_be_null=True)
         return csv.read_csv(path, read_options=threads, parse_options=parse, convert_options=convert)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        why = textwrap.shorten(str(error), 300)
-        raise ValueError(f"{path} cannot be read as a UTF-8 CSV with a header line and rows ({why})") from error
+        what = f"{path} cannot be read as a UTF-8 CSV with a header line and rows"
+        raise ValueError(f"{what} ({reason(error)})") from error

@@ -76,15 +76,11 @@ def _opened(image, root):
 
 
 def _eight_bit(image):
-    if image.mode == "F" or (image.mode == "I" and not _sixteen_bit(*image.getextrema())):
+    if image.mode == "F" or (image.mode == "I" and any(grey not in range(2**16) for grey in image.getextrema())):
         raise ValueError("its grey levels are neither of 8 nor of 16 bits; save it as one of them")
     if image.mode.startswith("I"):  # PIL clips 16-bit grey to its lowest 256 levels
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     return image
-
-
-def _sixteen_bit(low, high):
-    return low >= 0 and high < 2**16
 
 
 def _on_white(image):

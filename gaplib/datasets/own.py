@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import tarfile
-import textwrap
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,8 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gaplib.datasets import delimited
-from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, each_once, split_by_group
-from gaplib.datasets.shown import listed, shown
+from gaplib.datasets.pairs import SPLIT_ALIASES, SPLITS, About, Dataset, each_once, split_by_group
+from gaplib.datasets.shown import listed, reason, shown
 from gaplib.names import extra, pick, plain
 
 USUAL = {  # column names by what they are usually of, in any case; the first that is there counts
@@ -268,23 +267,12 @@ def _one_row_a_caption(table, where):
 def _dataset(pairs, said, where, name, root):
     """The pair table, and what it is about; rows that will not do are left to `pairs.validate`."""
     pairs["image"] = pairs["image"].str.removeprefix(f"{root}{os.sep}")
-    domain = _domain(pairs, said, where)
     task, labels = _labels(pairs, said, where)
     if "group" not in pairs:
         pairs["group"] = pairs["image"].fillna("")
     if "split" not in pairs:
         pairs["split"] = split_by_group(pairs["group"])
-    return Dataset(pairs, About(name, domain, task, labels, root))
-
-
-def _domain(pairs, said, where):
-    """The one domain that is said, or that all rows say, which is no column of the pair table."""
-    in_rows = set(pairs.pop("domain")) if "domain" in pairs else {"natural"}
-    domains = {said["domain"]} if said.get("domain") else in_rows
-    if len(domains) > 1 or not domains <= set(DOMAINS):
-        there = listed(sorted(domains, key=str))
-        raise ValueError(f"{where}: domain must be one of {', '.join(DOMAINS)} in every row, got {there}")
-    return domains.pop()
+    return Dataset(pairs, About(name, said.get("domain") or "natural", task, labels, root))
 
 
 def _labels(pairs, said, where):
@@ -398,20 +386,15 @@ def _loaded(load, path):
     try:
         return load(library)
     except Exception as error:  # on damaged files the library raises nearly anything
-        reason = _reason(error.__cause__ or error)
-        if reason in WITHOUT_ROWS:
+        why = reason(error.__cause__ or error)
+        if why in WITHOUT_ROWS:
             raise ValueError(f"{path}: there are no pairs") from error
         if isinstance(path, str) and isinstance(error, OSError):
             remedy = "look its name up; of a gated one, accept the terms on its page and `hf auth login`"
-            raise OSError(f"hub:{path} is not there, gated, or there is no network ({reason}); {remedy}") from error
-        raise ValueError(f"{path} cannot be read by the library datasets ({reason})") from error
+            raise OSError(f"hub:{path} is not there, gated, or there is no network ({why}); {remedy}") from error
+        raise ValueError(f"{path} cannot be read by the library datasets ({why})") from error
     finally:
         log.setLevel(level)
-
-
-def _reason(error):
-    """What a library says, in one line of a bearable length."""
-    return textwrap.shorten(str(error) or type(error).__name__, 300)
 
 
 def _with_references(table, file, references):
@@ -471,9 +454,7 @@ def _from_tar(path, said):
             try:
                 table = _samples(shard)
             except (tarfile.TarError, ValueError) as error:
-                raise ValueError(
-                    f"{shard} cannot be read as an uncompressed tar of pairs ({_reason(error)})"
-                ) from error
+                raise ValueError(f"{shard} cannot be read as an uncompressed tar of pairs ({reason(error)})") from error
             tables.append(_with_split(table, split) if len(parts) > 1 else table)
     root = path if path.is_dir() else path.parent
     return Stored(pa.concat_tables(tables, promote_options="permissive"), root)

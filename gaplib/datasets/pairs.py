@@ -54,6 +54,7 @@ TASKS = ("binary", "multiclass", "multilabel")
 NEEDED = ("image", "text", "split", "group")
 BLOCK = 2**19
 FIRST = 10  # bad rows that an error names
+EMPTY_TEXT = "the text is empty; fill it or drop the row"
 FINE, EMPTY, OUTSIDE, ABSENT = range(4)  # what an image of a table can be
 
 
@@ -360,9 +361,6 @@ def _line(pairs, problem):
     return f"{line} ({len(rows):,} such rows: {first}{', ...' if len(rows) > FIRST else ''})"
 
 
-EMPTY_TEXT = "the text is empty; fill it or drop the row"
-
-
 def _text_problems(text) -> Iterator[Problem]:
     if isinstance(text.dtype, pd.StringDtype):  # millions of rows, without a Python object for each
         yield Problem(text.isna() | text.str.isspace() | (text.str.len() == 0), EMPTY_TEXT)
@@ -424,11 +422,7 @@ def _split_and_label_problems(pairs, about) -> Iterator[Problem]:
 def _split_problems(pairs, good) -> Iterator[Problem]:
     """Groups and images that the `good` rows have in more than one split."""
     for column in ("group", "image"):
-        apart = _torn(pairs[column], pairs["split"], good)
+        splits = pairs["split"][good].groupby(pairs[column][good]).transform("nunique")
+        apart = splits.reindex(pairs.index, fill_value=0).to_numpy() > 1
         yield Problem(apart, f"its {column} is in two splits; move all of its rows to one", column)
         good = good & ~apart
-
-
-def _torn(column, split, good):
-    splits = split[good].groupby(column[good]).transform("nunique")
-    return splits.reindex(column.index, fill_value=0).to_numpy() > 1

@@ -1,6 +1,7 @@
 """How values of a table are shown in an error: in one line, however large they are."""
 
 import reprlib
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def shown(value: object) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     return SHORT.repr(str(value) if isinstance(value, Path) else value)
+
+
+def reason(error: Exception) -> str:
+    """What a library says, in one line of a bearable length."""
+    return textwrap.shorten(str(error) or type(error).__name__, 300)
 
 
 def listed(names: Iterable) -> str:

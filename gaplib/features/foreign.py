@@ -7,7 +7,6 @@ a pair; or one column of lists for each modality.
 
 import hashlib
 import re
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from pyarrow import parquet
 from gaplib import rows
 from gaplib.datasets import delimited
 from gaplib.datasets.pairs import SPLIT_ALIASES, About, Dataset, check_labels, each_once, fingerprint, split_by_group
-from gaplib.datasets.shown import listed
+from gaplib.datasets.shown import listed, reason
 from gaplib.features import store
 from gaplib.features.features import Features, opened, place, refuse_others
 from gaplib.names import extra, pick, plain
@@ -199,7 +198,7 @@ def _contents(path):
     except Exception as error:
         if isinstance(error, ImportError) or str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path} cannot be read ({textwrap.shorten(str(error), 300)})") from error
+        raise ValueError(f"{path} cannot be read ({reason(error)})") from error
 
 
 def _csv(path):
