@@ -89,7 +89,7 @@ def load(name: str, n_pairs: int | None = None, **columns: str | list[str] | Non
     """
     kind, rest = _parts(name)
     if kind not in own.KINDS and kind not in REGISTRY:
-        raise _unknown(name, kind)
+        _refuse(name, kind)
     if columns and kind not in own.KINDS:
         raise ValueError(f"dataset {name!r} is gaplib's: what its columns are called ({', '.join(columns)}) is known")
     called = stored_name(name)
@@ -120,7 +120,7 @@ def stored_name(name: str, n_pairs: int | None = None) -> str:
     if kind in own.KINDS:
         return sampled_name(own.name_of(kind, rest, REGISTRY), n_pairs)
     if rest and kind not in REGISTRY:
-        raise _unknown(name, kind)
+        _refuse(name, kind)
     return sampled_name(plain(_variant(kind, _choices(kind, rest)), "dataset"), n_pairs)
 
 
@@ -207,12 +207,8 @@ def _variant(kind, choices):
     return f"{kind}-{published[0]}-published"
 
 
-def _unknown(name, kind):
+def _refuse(name, kind):
     """The error for a name that is none, with what was probably meant."""
     if name.lower().endswith(".csv") and kind == name:
-        return ValueError(f"unknown dataset {shown(name)}: a CSV of yours is named csv:{name}")
-    try:
-        pick(REGISTRY, kind, "dataset")
-    except ValueError as error:
-        yours = f"Your own pairs: csv:PATH, and likewise {', '.join(list(own.KINDS)[1:])}"
-        return ValueError(f"{error}. {yours}")
+        raise ValueError(f"unknown dataset {shown(name)}: a CSV of yours is named csv:{name}")
+    pick([*REGISTRY, *(f"{own_kind}:PATH" for own_kind in own.KINDS)], kind, "dataset")

@@ -270,9 +270,9 @@ def test_names_that_lead_elsewhere_are_refused(name):
     [
         (
             "arrow:x",
-            "unknown dataset 'arrow': .*csv:PATH, and likewise tsv, json, parquet, folder, disk",
+            "unknown dataset 'arrow': .*csv:PATH, tsv:PATH, json:PATH, parquet:PATH, folder:PATH, disk:PATH",
         ),
-        ("coco:x", "unknown dataset 'coco': did you mean 'coco-qa'.*Your own pairs: csv:PATH"),
+        ("coco:x", "unknown dataset 'coco': did you mean 'coco-qa'.*Known: clipart, .*csv:PATH"),
         ("mine.csv", "unknown dataset 'mine.csv': a CSV of yours is named csv:mine.csv"),
         ("some/where/mine.csv", "a CSV of yours is named csv:some/where/mine.csv"),
         ("csv:", "something must follow the colon"),
