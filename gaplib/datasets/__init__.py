@@ -140,20 +140,15 @@ def identity(name: str, n_pairs: int | None = None) -> str | None:
     kind, _ = _parts(name)
     if kind not in GENERATED:
         return None
+    home = Path(__file__).parent
+    sources = [home / "pairs.py", *sorted(home.glob("phantoms/*.py"))]
+    if kind == "clipart-qa":
+        sources += [home / "scenes.py", home / "images.py", committed("emoji")]
     libraries = [f"{library} {version(library)}" for library in ("numpy", "pandas", "pillow", "scipy")]
     digest = hashlib.sha256("\n".join([stored_name(name, n_pairs), *libraries]).encode())
-    for source in _drawn_by(kind):
+    for source in sources:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _drawn_by(kind):
-    """Files that a generated dataset comes from."""
-    home = Path(__file__).parent
-    files = [home / "pairs.py", *sorted(home.glob("phantoms/*.py"))]
-    if kind == "clipart-qa":
-        files += [home / "scenes.py", home / "images.py", committed("emoji")]
-    return files
 
 
 def _parts(name):
@@ -208,7 +203,7 @@ def _variant(kind, choices):
 
 
 def _refuse(name, kind):
-    """The error for a name that is none, with what was probably meant."""
+    """Refuse a name that is none, with what was probably meant."""
     if name.lower().endswith(".csv") and kind == name:
         raise ValueError(f"unknown dataset {shown(name)}: a CSV of yours is named csv:{name}")
     pick([*REGISTRY, *(f"{own_kind}:PATH" for own_kind in own.KINDS)], kind, "dataset")

@@ -128,18 +128,7 @@ def member(image: str) -> tuple[str, str | None]:
 
 
 def cell(image, where: str = "image"):
-    """An image as a pair table holds it: a path, the bytes of a file, or nothing where it is missing.
-
-    Raises
-    ------
-    ValueError
-        If it is no image (says `where`).
-
-    Examples
-    --------
-    >>> cell(Path("photos/1.jpg")), cell(bytearray(b"GIF89a")), cell(Image.new("L", (2, 2)))[1:4]
-    ('photos/1.jpg', b'GIF89a', b'PNG')
-    """
+    """An image as a pair table holds it: a path, the bytes of a file, or nothing where it is missing."""
     if isinstance(image, Path):
         return str(image)
     if isinstance(image, bytearray | memoryview):

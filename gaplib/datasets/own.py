@@ -303,18 +303,16 @@ def _one_label(pairs):
 
 
 def _zero_one_labels(pairs):
-    """Names of the further columns that are labels."""
-    further = [column for column in pairs if column not in USUAL]
-    return [column for column in further if _is_label(pd.to_numeric(pairs[column].dropna(), errors="coerce"))]
-
-
-def _is_label(values):
-    """Whether values are 0 and 1, but for a few slips, or -1 for uncertain: these are bad rows, not another column."""
-    wrong = ~values.isin([0, 1])
-    if len(values) == 0 or not wrong.any():
-        return len(values) > 0
-    both = values[~wrong].nunique() == 2
-    return both and bool((values[wrong] == -1).all() or wrong.sum() <= max(1, SLIPS * len(values)))
+    """Further columns of 0 and 1 but for a few slips, or -1 for uncertain: these are bad rows, not another column."""
+    labels = []
+    for column in pairs.columns.difference(USUAL, sort=False):
+        values = pd.to_numeric(pairs[column].dropna(), errors="coerce")
+        right = values.isin([0, 1])
+        wrong = values[~right]
+        slips = (wrong == -1).all() or len(wrong) <= max(1, SLIPS * len(values))
+        if len(values) and (wrong.empty or (slips and values[right].nunique() == 2)):
+            labels.append(column)
+    return labels
 
 
 def _delimited(path, said, delimiter):

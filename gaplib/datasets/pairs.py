@@ -291,15 +291,7 @@ def _check_columns(pairs, about, where):
 
 
 def each_once(columns: Iterable, where: str) -> None:
-    """Refuse a table that has a column more than once.
-
-    Examples
-    --------
-    >>> each_once(["image", "text", "text"], "mine.csv")
-    Traceback (most recent call last):
-    ...
-    ValueError: mine.csv: column 'text' is there more than once
-    """
+    """Refuse a table that has a column more than once."""
     if twice := _repeated(columns):
         raise ValueError(f"{where}: column {listed(dict.fromkeys(twice))} is there more than once")
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from tqdm.auto import tqdm
 
 from gaplib.datasets.pairs import open_image
-from gaplib.features.blocks import Items
+from gaplib.features.blocks import Items, split
 from gaplib.rows import normalise
 
 BATCH = {"cpu": 32, "cuda": 512}  # to begin with; halved until it fits
@@ -78,10 +78,6 @@ def _smaller(batch, error):
     return batch // 2
 
 
-def _split(block, size):
-    return [block[start : start + size] for start in range(0, len(block), size)]
-
-
 class _Run(NamedTuple):
     """One way through blocks, at one batch size."""
 
@@ -98,7 +94,7 @@ class _Run(NamedTuple):
             lengths = np.array(self.encoder.lengths(list(values)))
             order = np.argsort(lengths, kind="stable")
             outputs = []
-            for places in _split(order, self.batch):
+            for places in split(order, self.batch):
                 tokens = self.encoder.tokens(list(values[places]))
                 outputs.append(_embed(self.encoder.text_tower, [tokens], self.device))
                 self.advance(len(places))
@@ -113,7 +109,7 @@ class _Run(NamedTuple):
             outputs = []
             read = []
             bad = []
-            for part in _split(block, self.batch):
+            for part in split(block, self.batch):
                 found = [next(chunks) for _ in self._chunks([part])]
                 inputs = [chunk.pixels for chunk in found if chunk.read]
                 if inputs:
@@ -129,8 +125,8 @@ class _Run(NamedTuple):
 
     def _chunks(self, todo):
         """What the workers hand over at a time, such that every batch begins with a new one."""
-        parts = [part for block in todo for part in _split(block, self.batch)]
-        return [chunk for part in parts for chunk in _split(part, min(CHUNK, self.batch))]
+        parts = [part for block in todo for part in split(block, self.batch)]
+        return [chunk for part in parts for chunk in split(part, min(CHUNK, self.batch))]
 
     def _unit(self, outputs, numbers):
         """Outputs of unit norm, or an error that names the pair of the first that cannot be."""
