@@ -12,17 +12,8 @@ from pathlib import Path
 from gaplib.datasets import own
 from gaplib.datasets.embedded import clipart, committed, emoji
 from gaplib.datasets.pairs import Dataset, sample, sampled_name, validate
-from gaplib.datasets.paper.brset import brset
-from gaplib.datasets.paper.coco_qa import coco_qa
-from gaplib.datasets.paper.daquar import daquar
-from gaplib.datasets.paper.fakeddit import fakeddit
-from gaplib.datasets.paper.ham10000 import ham10000
-from gaplib.datasets.paper.mbrset import mbrset
-from gaplib.datasets.paper.mimic_cxr import mimic_cxr
-from gaplib.datasets.paper.recipes5k import recipes5k
-from gaplib.datasets.phantoms.cxr import phantom_cxr
-from gaplib.datasets.phantoms.derm import phantom_derm
-from gaplib.datasets.phantoms.fundus import phantom_fundus
+from gaplib.datasets.paper import brset, coco_qa, daquar, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
+from gaplib.datasets.phantoms import cxr, derm, fundus
 from gaplib.datasets.scenes import clipart_qa
 from gaplib.datasets.shown import shown
 from gaplib.names import pick, plain
@@ -33,17 +24,17 @@ REGISTRY = {
     "clipart": clipart,
     "emoji": emoji,
     "clipart-qa": clipart_qa,
-    "phantom-cxr": phantom_cxr,
-    "phantom-derm": phantom_derm,
-    "phantom-fundus": phantom_fundus,
-    "mimic-cxr": mimic_cxr,
-    "ham10000": ham10000,
-    "brset": brset,
-    "mbrset": mbrset,
-    "daquar": daquar,
-    "coco-qa": coco_qa,
-    "fakeddit": fakeddit,
-    "recipes5k": recipes5k,
+    "phantom-cxr": cxr.phantom_cxr,
+    "phantom-derm": derm.phantom_derm,
+    "phantom-fundus": fundus.phantom_fundus,
+    "mimic-cxr": mimic_cxr.mimic_cxr,
+    "ham10000": ham10000.ham10000,
+    "brset": brset.brset,
+    "mbrset": mbrset.mbrset,
+    "daquar": daquar.daquar,
+    "coco-qa": coco_qa.coco_qa,
+    "fakeddit": fakeddit.fakeddit,
+    "recipes5k": recipes5k.recipes5k,
 }
 GENERATED = ("clipart-qa", "phantom-cxr", "phantom-derm", "phantom-fundus")
 LARGEST = 1_000_000  # pairs of a generated dataset: some ten gigabytes of pictures

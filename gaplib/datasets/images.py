@@ -53,16 +53,17 @@ def open_image(
             if 0 in opened.size:
                 raise ValueError("it has no pixels")
             return _on_white(_eight_bit(opened)).convert("RGB")
-    except BOMBS as error:
-        bound = f"more than the {Image.MAX_IMAGE_PIXELS:,} pixels of PIL.Image.MAX_IMAGE_PIXELS"
-        reason = f"it would decode to {bound}; shrink it, or raise that bound if you trust it"
-        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
-    except UnidentifiedImageError as error:
-        reason = "it begins like none that PIL knows"
-        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
     except Exception as error:  # on damaged files PIL raises nearly anything
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
+        raise ValueError(f"{where}: {shown(image)} is not a readable image ({_why(error)})") from error
+
+
+def _why(error):
+    if isinstance(error, BOMBS):
+        bound = f"more than the {Image.MAX_IMAGE_PIXELS:,} pixels of PIL.Image.MAX_IMAGE_PIXELS"
+        return f"it would decode to {bound}; shrink it, or raise that bound if you trust it"
+    if isinstance(error, UnidentifiedImageError):
+        return "it begins like none that PIL knows"
+    return getattr(error, "strerror", None) or error
 
 
 def _opened(image, root):

@@ -48,14 +48,6 @@ WITHOUT_ROWS = ("list index out of range", "BatchSize must be greater than 0, go
 SLIPS = 0.1  # share of a label's rows that may be wrong: it is refused with them, not taken for no label
 
 
-class Named(NamedTuple):
-    """What a name of own pairs says: a path (or a dataset of the hub), a name for them, and what their columns are."""
-
-    path: str
-    name: str
-    said: dict[str, str | list[str]]
-
-
 class Stored(NamedTuple):
     """Pairs as they are stored: columns under their own names, and the folders that paths and references start from."""
 
@@ -65,13 +57,13 @@ class Stored(NamedTuple):
     references: Collection[str] = ()  # columns of images that lie in files under `held`
 
 
-def parse(rest: str) -> Named:
-    """What stands in `PATH [as NAME] [with image=COLUMN, ...]`; a path may have these words in it.
+def parse(rest: str) -> tuple[str, str, dict]:
+    """Path, name and columns of `PATH [as NAME] [with image=COLUMN, ...]`; a path may have these words in it.
 
     Examples
     --------
     >>> parse("mine.csv as cats with text=title, label=")
-    Named(path='mine.csv', name='cats', said={'text': 'title', 'label': ''})
+    ('mine.csv', 'cats', {'text': 'title', 'label': ''})
     """
     said = {}
     match = SAID.fullmatch(rest)
@@ -83,8 +75,8 @@ def parse(rest: str) -> Named:
         said = {key: columns[0] if len(columns) == 1 else columns for key, columns in said.items()}
     path, mark, name = rest.rpartition(" as ")
     if mark and not Path(rest).expanduser().exists():
-        return Named(path, name, said)
-    return Named(rest, "", said)
+        return path, name, said
+    return rest, "", said
 
 
 def of_a_kind(pairs: str) -> str:
@@ -97,7 +89,8 @@ def of_a_kind(pairs: str) -> str:
     >>> of_a_kind("folder/mine.jsonl with text=title"), of_a_kind("hub:ORG/NAME"), of_a_kind("clipart")
     ('json:folder/mine.jsonl with text=title', 'hub:ORG/NAME', 'clipart')
     """
-    path = Path(parse(pairs).path).expanduser()
+    path, _, _ = parse(pairs)
+    path = Path(path).expanduser()
     if pairs.partition(":")[0] in KINDS:
         return pairs
     if not path.is_dir():
