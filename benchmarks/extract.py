@@ -228,7 +228,9 @@ def bench_ray(n=768):
         # A core for each worker, so that the first does not have both.
         ray.init(include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1", num_cpus=workers)
         with engine_ray.engine(encoder, workers) as encode:
-            stamps = [time.perf_counter() for _ in encode(items, blocks.plan(items), None)]
+            stamps = [
+                time.perf_counter() for _ in encode(items, blocks.split(range(len(items.values)), store.BLOCK), None)
+            ]
         stamps = stamps[len(stamps) // 2 :]  # when every actor has started
         rates.setdefault(workers, []).append((len(stamps) - 1) / (stamps[-1] - stamps[0]))
         ray.shutdown()

@@ -12,17 +12,8 @@ from pathlib import Path
 from gaplib.datasets import own
 from gaplib.datasets.embedded import clipart, committed, emoji
 from gaplib.datasets.pairs import Dataset, sample, sampled_name, validate
-from gaplib.datasets.paper.brset import brset
-from gaplib.datasets.paper.coco_qa import coco_qa
-from gaplib.datasets.paper.daquar import daquar
-from gaplib.datasets.paper.fakeddit import fakeddit
-from gaplib.datasets.paper.ham10000 import ham10000
-from gaplib.datasets.paper.mbrset import mbrset
-from gaplib.datasets.paper.mimic_cxr import mimic_cxr
-from gaplib.datasets.paper.recipes5k import recipes5k
-from gaplib.datasets.phantoms.cxr import phantom_cxr
-from gaplib.datasets.phantoms.derm import phantom_derm
-from gaplib.datasets.phantoms.fundus import phantom_fundus
+from gaplib.datasets.paper import brset, coco_qa, daquar, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
+from gaplib.datasets.phantoms import cxr, derm, fundus
 from gaplib.datasets.scenes import clipart_qa
 from gaplib.datasets.shown import shown
 from gaplib.names import pick, plain
@@ -33,17 +24,17 @@ REGISTRY = {
     "clipart": clipart,
     "emoji": emoji,
     "clipart-qa": clipart_qa,
-    "phantom-cxr": phantom_cxr,
-    "phantom-derm": phantom_derm,
-    "phantom-fundus": phantom_fundus,
-    "mimic-cxr": mimic_cxr,
-    "ham10000": ham10000,
-    "brset": brset,
-    "mbrset": mbrset,
-    "daquar": daquar,
-    "coco-qa": coco_qa,
-    "fakeddit": fakeddit,
-    "recipes5k": recipes5k,
+    "phantom-cxr": cxr.phantom_cxr,
+    "phantom-derm": derm.phantom_derm,
+    "phantom-fundus": fundus.phantom_fundus,
+    "mimic-cxr": mimic_cxr.mimic_cxr,
+    "ham10000": ham10000.ham10000,
+    "brset": brset.brset,
+    "mbrset": mbrset.mbrset,
+    "daquar": daquar.daquar,
+    "coco-qa": coco_qa.coco_qa,
+    "fakeddit": fakeddit.fakeddit,
+    "recipes5k": recipes5k.recipes5k,
 }
 GENERATED = ("clipart-qa", "phantom-cxr", "phantom-derm", "phantom-fundus")
 LARGEST = 1_000_000  # pairs of a generated dataset: some ten gigabytes of pictures
@@ -89,7 +80,7 @@ def load(name: str, n_pairs: int | None = None, **columns: str | list[str] | Non
     """
     kind, rest = _parts(name)
     if kind not in own.KINDS and kind not in REGISTRY:
-        raise _unknown(name, kind)
+        _refuse(name, kind)
     if columns and kind not in own.KINDS:
         raise ValueError(f"dataset {name!r} is gaplib's: what its columns are called ({', '.join(columns)}) is known")
     called = stored_name(name)
@@ -120,7 +111,7 @@ def stored_name(name: str, n_pairs: int | None = None) -> str:
     if kind in own.KINDS:
         return sampled_name(own.name_of(kind, rest, REGISTRY), n_pairs)
     if rest and kind not in REGISTRY:
-        raise _unknown(name, kind)
+        _refuse(name, kind)
     return sampled_name(plain(_variant(kind, _choices(kind, rest)), "dataset"), n_pairs)
 
 
@@ -140,20 +131,15 @@ def identity(name: str, n_pairs: int | None = None) -> str | None:
     kind, _ = _parts(name)
     if kind not in GENERATED:
         return None
+    home = Path(__file__).parent
+    sources = [home / "pairs.py", *sorted(home.glob("phantoms/*.py"))]
+    if kind == "clipart-qa":
+        sources += [home / "scenes.py", home / "images.py", committed("emoji")]
     libraries = [f"{library} {version(library)}" for library in ("numpy", "pandas", "pillow", "scipy")]
     digest = hashlib.sha256("\n".join([stored_name(name, n_pairs), *libraries]).encode())
-    for source in _drawn_by(kind):
+    for source in sources:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _drawn_by(kind):
-    """Files that a generated dataset comes from."""
-    home = Path(__file__).parent
-    files = [home / "pairs.py", *sorted(home.glob("phantoms/*.py"))]
-    if kind == "clipart-qa":
-        files += [home / "scenes.py", home / "images.py", committed("emoji")]
-    return files
 
 
 def _parts(name):
@@ -207,12 +193,8 @@ def _variant(kind, choices):
     return f"{kind}-{published[0]}-published"
 
 
-def _unknown(name, kind):
-    """The error for a name that is none, with what was probably meant."""
+def _refuse(name, kind):
+    """Refuse a name that is none, with what was probably meant."""
     if name.lower().endswith(".csv") and kind == name:
-        return ValueError(f"unknown dataset {shown(name)}: a CSV of yours is named csv:{name}")
-    try:
-        pick(REGISTRY, kind, "dataset")
-    except ValueError as error:
-        yours = f"Your own pairs: csv:PATH, and likewise {', '.join(list(own.KINDS)[1:])}"
-        return ValueError(f"{error}. {yours}")
+        raise ValueError(f"unknown dataset {shown(name)}: a CSV of yours is named csv:{name}")
+    pick([*REGISTRY, *(f"{own_kind}:PATH" for own_kind in own.KINDS)], kind, "dataset")

@@ -16,16 +16,7 @@ def clipart() -> Dataset:
     pairs.Dataset
         64 x 64 RGB images as bytes; multiclass.
     """
-    pairs = pd.read_parquet(committed("clipart"))
-    about = About(
-        name="clipart",
-        domain="natural",
-        task="multiclass",
-        labels=tuple(sorted(pairs["label"].unique())),
-        licence="public domain (CC0)",
-        citation="Open Clip Art Library, release 0.18",
-    )
-    return Dataset(pairs, about)
+    return _drawings("clipart", "public domain (CC0)", "Open Clip Art Library, release 0.18")
 
 
 def emoji() -> Dataset:
@@ -37,16 +28,15 @@ def emoji() -> Dataset:
         64 x 64 RGB images as bytes; multiclass, the label is the Unicode group. All versions of an emoji, and its kin
         in other colours, sexes or directions, have one `group`; `source` and `licence` say whose drawing it is.
     """
-    pairs = pd.read_parquet(committed("emoji"))
-    about = About(
-        name="emoji",
-        domain="natural",
-        task="multiclass",
-        labels=tuple(sorted(pairs["label"].unique())),
-        licence=", ".join(sorted(pairs["licence"].unique())) + " (by drawing: column `licence`)",
-        citation="Noto Emoji, Twemoji, Fluent Emoji, EmojiTwo, FxEmojis, as packaged by Iconify; Unicode CLDR keywords",
+    sets = "Noto Emoji, Twemoji, Fluent Emoji, EmojiTwo, FxEmojis, as packaged by Iconify; Unicode CLDR keywords"
+    return _drawings("emoji", "Apache-2.0, CC-BY-4.0, MIT (by drawing: column `licence`)", sets)
+
+
+def _drawings(name, licence, citation):
+    pairs = pd.read_parquet(committed(name))
+    return Dataset(
+        pairs, About(name, "natural", "multiclass", tuple(sorted(set(pairs["label"]))), None, licence, citation)
     )
-    return Dataset(pairs, about)
 
 
 def committed(name: str) -> Path:

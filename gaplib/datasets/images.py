@@ -53,16 +53,17 @@ def open_image(
             if 0 in opened.size:
                 raise ValueError("it has no pixels")
             return _on_white(_eight_bit(opened)).convert("RGB")
-    except BOMBS as error:
-        bound = f"more than the {Image.MAX_IMAGE_PIXELS:,} pixels of PIL.Image.MAX_IMAGE_PIXELS"
-        reason = f"it would decode to {bound}; shrink it, or raise that bound if you trust it"
-        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
-    except UnidentifiedImageError as error:
-        reason = "it begins like none that PIL knows"
-        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
     except Exception as error:  # on damaged files PIL raises nearly anything
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"{where}: {shown(image)} is not a readable image ({reason})") from error
+        raise ValueError(f"{where}: {shown(image)} is not a readable image ({_why(error)})") from error
+
+
+def _why(error):
+    if isinstance(error, BOMBS):
+        bound = f"more than the {Image.MAX_IMAGE_PIXELS:,} pixels of PIL.Image.MAX_IMAGE_PIXELS"
+        return f"it would decode to {bound}; shrink it, or raise that bound if you trust it"
+    if isinstance(error, UnidentifiedImageError):
+        return "it begins like none that PIL knows"
+    return getattr(error, "strerror", None) or error
 
 
 def _opened(image, root):
@@ -76,15 +77,11 @@ def _opened(image, root):
 
 
 def _eight_bit(image):
-    if image.mode == "F" or (image.mode == "I" and not _sixteen_bit(*image.getextrema())):
+    if image.mode == "F" or (image.mode == "I" and any(grey not in range(2**16) for grey in image.getextrema())):
         raise ValueError("its grey levels are neither of 8 nor of 16 bits; save it as one of them")
     if image.mode.startswith("I"):  # PIL clips 16-bit grey to its lowest 256 levels
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     return image
-
-
-def _sixteen_bit(low, high):
-    return low >= 0 and high < 2**16
 
 
 def _on_white(image):
@@ -132,18 +129,7 @@ def member(image: str) -> tuple[str, str | None]:
 
 
 def cell(image, where: str = "image"):
-    """An image as a pair table holds it: a path, the bytes of a file, or nothing where it is missing.
-
-    Raises
-    ------
-    ValueError
-        If it is no image (says `where`).
-
-    Examples
-    --------
-    >>> cell(Path("photos/1.jpg")), cell(bytearray(b"GIF89a")), cell(Image.new("L", (2, 2)))[1:4]
-    ('photos/1.jpg', b'GIF89a', b'PNG')
-    """
+    """An image as a pair table holds it: a path, the bytes of a file, or nothing where it is missing."""
     if isinstance(image, Path):
         return str(image)
     if isinstance(image, bytearray | memoryview):

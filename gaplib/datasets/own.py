@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import tarfile
-import textwrap
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
-from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, each_once, split_by_group
-from gaplib.datasets.shown import listed, shown
+from gaplib.datasets import delimited
+from gaplib.datasets.pairs import SPLIT_ALIASES, SPLITS, About, Dataset, each_once, split_by_group
+from gaplib.datasets.shown import listed, reason, shown
 from gaplib.names import extra, pick, plain
 
 USUAL = {  # column names by what they are usually of, in any case; the first that is there counts
@@ -49,14 +48,6 @@ WITHOUT_ROWS = ("list index out of range", "BatchSize must be greater than 0, go
 SLIPS = 0.1  # share of a label's rows that may be wrong: it is refused with them, not taken for no label
 
 
-class Named(NamedTuple):
-    """What a name of own pairs says: a path (or a dataset of the hub), a name for them, and what their columns are."""
-
-    path: str
-    name: str
-    said: dict[str, str | list[str]]
-
-
 class Stored(NamedTuple):
     """Pairs as they are stored: columns under their own names, and the folders that paths and references start from."""
 
@@ -66,13 +57,13 @@ class Stored(NamedTuple):
     references: Collection[str] = ()  # columns of images that lie in files under `held`
 
 
-def parse(rest: str) -> Named:
-    """What stands in `PATH [as NAME] [with image=COLUMN, ...]`; a path may have these words in it.
+def parse(rest: str) -> tuple[str, str, dict]:
+    """Path, name and columns of `PATH [as NAME] [with image=COLUMN, ...]`; a path may have these words in it.
 
     Examples
     --------
     >>> parse("mine.csv as cats with text=title, label=")
-    Named(path='mine.csv', name='cats', said={'text': 'title', 'label': ''})
+    ('mine.csv', 'cats', {'text': 'title', 'label': ''})
     """
     said = {}
     match = SAID.fullmatch(rest)
@@ -84,8 +75,8 @@ def parse(rest: str) -> Named:
         said = {key: columns[0] if len(columns) == 1 else columns for key, columns in said.items()}
     path, mark, name = rest.rpartition(" as ")
     if mark and not Path(rest).expanduser().exists():
-        return Named(path, name, said)
-    return Named(rest, "", said)
+        return path, name, said
+    return rest, "", said
 
 
 def of_a_kind(pairs: str) -> str:
@@ -98,7 +89,8 @@ def of_a_kind(pairs: str) -> str:
     >>> of_a_kind("folder/mine.jsonl with text=title"), of_a_kind("hub:ORG/NAME"), of_a_kind("clipart")
     ('json:folder/mine.jsonl with text=title', 'hub:ORG/NAME', 'clipart')
     """
-    path = Path(parse(pairs).path).expanduser()
+    path, _, _ = parse(pairs)
+    path = Path(path).expanduser()
     if pairs.partition(":")[0] in KINDS:
         return pairs
     if not path.is_dir():
@@ -268,23 +260,12 @@ def _one_row_a_caption(table, where):
 def _dataset(pairs, said, where, name, root):
     """The pair table, and what it is about; rows that will not do are left to `pairs.validate`."""
     pairs["image"] = pairs["image"].str.removeprefix(f"{root}{os.sep}")
-    domain = _domain(pairs, said, where)
     task, labels = _labels(pairs, said, where)
     if "group" not in pairs:
         pairs["group"] = pairs["image"].fillna("")
     if "split" not in pairs:
         pairs["split"] = split_by_group(pairs["group"])
-    return Dataset(pairs, About(name, domain, task, labels, root))
-
-
-def _domain(pairs, said, where):
-    """The one domain that is said, or that all rows say, which is no column of the pair table."""
-    in_rows = set(pairs.pop("domain")) if "domain" in pairs else {"natural"}
-    domains = {said["domain"]} if said.get("domain") else in_rows
-    if len(domains) > 1 or not domains <= set(DOMAINS):
-        there = listed(sorted(domains, key=str))
-        raise ValueError(f"{where}: domain must be one of {', '.join(DOMAINS)} in every row, got {there}")
-    return domains.pop()
+    return Dataset(pairs, About(name, said.get("domain") or "natural", task, labels, root))
 
 
 def _labels(pairs, said, where):
@@ -315,38 +296,25 @@ def _one_label(pairs):
 
 
 def _zero_one_labels(pairs):
-    """Names of the further columns that are labels."""
-    further = [column for column in pairs if column not in USUAL]
-    return [column for column in further if _is_label(pd.to_numeric(pairs[column].dropna(), errors="coerce"))]
-
-
-def _is_label(values):
-    """Whether values are 0 and 1, but for a few slips, or -1 for uncertain: these are bad rows, not another column."""
-    wrong = ~values.isin([0, 1])
-    if len(values) == 0 or not wrong.any():
-        return len(values) > 0
-    both = values[~wrong].nunique() == 2
-    return both and bool((values[wrong] == -1).all() or wrong.sum() <= max(1, SLIPS * len(values)))
+    """Further columns of 0 and 1 but for a few slips, or -1 for uncertain: these are bad rows, not another column."""
+    labels = []
+    for column in pairs.columns.difference(USUAL, sort=False):
+        values = pd.to_numeric(pairs[column].dropna(), errors="coerce")
+        right = values.isin([0, 1])
+        wrong = values[~right]
+        slips = (wrong == -1).all() or len(wrong) <= max(1, SLIPS * len(values))
+        if len(values) and (wrong.empty or (slips and values[right].nunique() == 2)):
+            labels.append(column)
+    return labels
 
 
 def _delimited(path, said, delimiter):
-    """A CSV or TSV by pyarrow, which unlike the library `datasets` keeps "NA" and "007" as people write them."""
+    """A CSV or TSV."""
     if not path.is_file():
         raise ValueError(f"{path} is no file; csv: and tsv: read one table")
-    with path.open("rb") as file:
-        if b"\0" in file.read(4096):
-            raise ValueError(f"{path} is a binary file, or text of another encoding; save the table as a UTF-8 CSV")
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    try:
-        with csv.open_csv(path, parse_options=parse) as head:
-            names = head.schema.names
-        types = dict.fromkeys(_columns(names, said, path).values(), pa.string())
-        convert = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
-        table = csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a UTF-8 CSV with a header line and rows ({_reason(error)})"
-        ) from error
+    table = delimited.read(
+        path, lambda names: dict.fromkeys(_columns(names, said, path).values(), pa.string()), delimiter
+    )
     return Stored(table, path.parent)
 
 
@@ -363,8 +331,7 @@ def _from_folder(path, said):
     options = {"data_dir": str(path), "drop_labels": True}
     stored = _arrow_files(lambda library: library.load_dataset("imagefolder", **options), path, path)
     for metadata in [*path.glob("metadata.csv"), *path.glob("*/metadata.csv")]:
-        with csv.open_csv(metadata) as head:  # the library gives the second of two columns another name
-            each_once(head.schema.names, metadata)
+        delimited.read(metadata, lambda names: {})  # the library gives the second of two columns another name
     return stored
 
 
@@ -410,20 +377,15 @@ def _loaded(load, path):
     try:
         return load(library)
     except Exception as error:  # on damaged files the library raises nearly anything
-        reason = _reason(error.__cause__ or error)
-        if reason in WITHOUT_ROWS:
+        why = reason(error.__cause__ or error)
+        if why in WITHOUT_ROWS:
             raise ValueError(f"{path}: there are no pairs") from error
         if isinstance(path, str) and isinstance(error, OSError):
             remedy = "look its name up; of a gated one, accept the terms on its page and `hf auth login`"
-            raise OSError(f"hub:{path} is not there, gated, or there is no network ({reason}); {remedy}") from error
-        raise ValueError(f"{path} cannot be read by the library datasets ({reason})") from error
+            raise OSError(f"hub:{path} is not there, gated, or there is no network ({why}); {remedy}") from error
+        raise ValueError(f"{path} cannot be read by the library datasets ({why})") from error
     finally:
         log.setLevel(level)
-
-
-def _reason(error):
-    """What a library says, in one line of a bearable length."""
-    return textwrap.shorten(str(error) or type(error).__name__, 300)
 
 
 def _with_references(table, file, references):
@@ -483,9 +445,7 @@ def _from_tar(path, said):
             try:
                 table = _samples(shard)
             except (tarfile.TarError, ValueError) as error:
-                raise ValueError(
-                    f"{shard} cannot be read as an uncompressed tar of pairs ({_reason(error)})"
-                ) from error
+                raise ValueError(f"{shard} cannot be read as an uncompressed tar of pairs ({reason(error)})") from error
             tables.append(_with_split(table, split) if len(parts) > 1 else table)
     root = path if path.is_dir() else path.parent
     return Stored(pa.concat_tables(tables, promote_options="permissive"), root)

@@ -54,6 +54,7 @@ TASKS = ("binary", "multiclass", "multilabel")
 NEEDED = ("image", "text", "split", "group")
 BLOCK = 2**19
 FIRST = 10  # bad rows that an error names
+EMPTY_TEXT = "the text is empty; fill it or drop the row"
 FINE, EMPTY, OUTSIDE, ABSENT = range(4)  # what an image of a table can be
 
 
@@ -193,15 +194,22 @@ def validate(pairs: pd.DataFrame, about: About) -> Dataset:
     pairs = _tidy(pairs, about, where)
     problems = [
         *_text_problems(pairs["text"]),
-        Problem(~pairs["split"].isin(SPLITS), f"unknown split; use {', '.join(SPLITS)}", "split"),
         *_image_problems(pairs["image"], about, where),
         Problem(pairs["group"].isna(), "the group is empty; name the patient, lesion or image"),
-        *_label_problems(pairs, about),
+        *_split_and_label_problems(pairs, about),
     ]
     good = ~np.any([np.asarray(problem.bad, bool) for problem in problems], axis=0)
     _refuse(pairs, where, [*problems, *_split_problems(pairs, good)])
     _check_variety(pairs, about, where)
     return Dataset(pairs, about)
+
+
+def check_labels(pairs: pd.DataFrame, about: About, where: str) -> None:
+    """Refuse splits and labels as `validate` does, whatever the images, texts and groups are."""
+    _check_about(about, where)
+    _refuse(pairs, where, list(_split_and_label_problems(pairs, about)))
+    if about.task is not None:
+        _check_variety(pairs, about, where)
 
 
 def sample(dataset: Dataset, n_pairs: int | None, seed: int = 0) -> Dataset:
@@ -283,15 +291,7 @@ def _check_columns(pairs, about, where):
 
 
 def each_once(columns: Iterable, where: str) -> None:
-    """Refuse a table that has a column more than once.
-
-    Examples
-    --------
-    >>> each_once(["image", "text", "text"], "mine.csv")
-    Traceback (most recent call last):
-    ...
-    ValueError: mine.csv: column 'text' is there more than once
-    """
+    """Refuse a table that has a column more than once."""
     if twice := _repeated(columns):
         raise ValueError(f"{where}: column {listed(dict.fromkeys(twice))} is there more than once")
 
@@ -317,14 +317,15 @@ def _check_variety(pairs, about, where):
     """Both splits that every study needs, and labels that vary."""
     there = set(pairs["split"])
     groups = pairs["group"].nunique()
-    if groups == 1:
-        what = f"{len(pairs):,} rows, but one group ({shown(pairs['group'][0])})" if len(pairs) > 1 else "only one pair"
-        raise ValueError(f"{where}: {what}: two splits need two groups")
-    if empty := [split for split in ("train", "test") if split not in there]:
+    empty = [split for split in ("train", "test") if split not in there]
+    if empty and groups == 1:
+        one = f"{len(pairs):,} rows, but one group ({shown(pairs['group'].iloc[0])})"
+        raise ValueError(f"{where}: {one if len(pairs) > 1 else 'only one pair'}: two splits need two groups")
+    if empty:
         size = f"there are {len(pairs):,} rows in {groups:,} groups"
         raise ValueError(f"{where}: split {empty[0]!r} has no rows; {size}: add pairs, or give some this split")
     if flat := [column for column in label_columns(about) if pairs[column].nunique() < 2]:
-        same = flat[0] if about.task == "multilabel" else pairs["label"][0]
+        same = flat[0] if about.task == "multilabel" else pairs["label"].iloc[0]
         raise ValueError(f"{where}: label {shown(same)} is the same in every row; there is nothing to learn")
 
 
@@ -333,26 +334,23 @@ def _refuse(pairs, where, problems):
     found = [problem for problem in problems if np.any(problem.bad)]
     if not found:
         return
-    every = np.any([np.asarray(problem.bad, bool) for problem in found], axis=0)
+    bad = pairs.index[np.any([np.asarray(problem.bad, bool) for problem in found], axis=0)]
     lines = [_line(pairs, problem) for problem in found]
     if len(lines) == 1:
-        raise BadRows(f"{where}, {lines[0]}", np.flatnonzero(every))
-    head = f"{where}: {int(every.sum()):,} of {len(pairs):,} rows are bad, in {len(lines)} ways"
-    raise BadRows("\n  ".join([f"{head}; `pairs.BadRows` tells how to drop them", *lines]), np.flatnonzero(every))
+        raise BadRows(f"{where}, {lines[0]}", bad)
+    head = f"{where}: {len(bad):,} of {len(pairs):,} rows are bad, in {len(lines)} ways"
+    raise BadRows("\n  ".join([f"{head}; `pairs.BadRows` tells how to drop them", *lines]), bad)
 
 
 def _line(pairs, problem):
     """A problem in one line: its first row and the value there, what is wrong, and which other rows have it."""
-    rows = np.flatnonzero(problem.bad)
+    rows = pairs.index[np.asarray(problem.bad, bool)]
     value = f" ({problem.column} {shown(pairs[problem.column][rows[0]])})" if problem.column else ""
     line = f"row {rows[0]}{value}: {problem.message}"
     if len(rows) == 1:
         return line
     first = ", ".join(map(str, rows[:FIRST]))
     return f"{line} ({len(rows):,} such rows: {first}{', ...' if len(rows) > FIRST else ''})"
-
-
-EMPTY_TEXT = "the text is empty; fill it or drop the row"
 
 
 def _text_problems(text) -> Iterator[Problem]:
@@ -402,7 +400,8 @@ def _image_state(image, root, there):
     return FINE if there(path) else ABSENT
 
 
-def _label_problems(pairs, about) -> Iterator[Problem]:
+def _split_and_label_problems(pairs, about) -> Iterator[Problem]:
+    yield Problem(~pairs["split"].isin(SPLITS), f"unknown split; use {', '.join(SPLITS)}", "split")
     if about.task not in ("binary", "multiclass"):
         for label in about.labels:
             yield Problem(~pairs[label].isin([0, 1]), f"label {label!r} must be 0 or 1", label)
@@ -415,11 +414,7 @@ def _label_problems(pairs, about) -> Iterator[Problem]:
 def _split_problems(pairs, good) -> Iterator[Problem]:
     """Groups and images that the `good` rows have in more than one split."""
     for column in ("group", "image"):
-        apart = _torn(pairs[column], pairs["split"], good)
+        splits = pairs["split"][good].groupby(pairs[column][good]).transform("nunique")
+        apart = splits.reindex(pairs.index, fill_value=0).to_numpy() > 1
         yield Problem(apart, f"its {column} is in two splits; move all of its rows to one", column)
         good = good & ~apart
-
-
-def _torn(column, split, good):
-    splits = split[good].groupby(column[good]).transform("nunique")
-    return splits.reindex(column.index, fill_value=0).to_numpy() > 1

@@ -1,6 +1,7 @@
 """How values of a table are shown in an error: in one line, however large they are."""
 
 import reprlib
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,14 +30,19 @@ def shown(value: object) -> str:
     return SHORT.repr(str(value) if isinstance(value, Path) else value)
 
 
+def reason(error: Exception) -> str:
+    """What a library says, in one line of a bearable length."""
+    return textwrap.shorten(str(error) or type(error).__name__, 300)
+
+
 def listed(names: Iterable) -> str:
     """The first few names.
 
     Examples
     --------
-    >>> listed(["image", "text"]), listed(range(12))
-    ("'image', 'text'", '0, 1, 2, 3, 4, 5, 6, 7, 8, ...')
+    >>> listed(["image", "text"]), listed(range(12)), listed([])
+    ("'image', 'text'", '0, 1, 2, 3, 4, 5, 6, 7, 8, ...', 'none')
     """
     names = list(names)
     few = ", ".join(shown(name) for name in names[:FEW])
-    return f"{few}, ..." if len(names) > FEW else few
+    return f"{few}, ..." if len(names) > FEW else few or "none"

@@ -145,16 +145,15 @@ def _bilinear(pixels, preprocessing, **_):
 
 
 def _pixels_of_resized(processor, size, images):
-    return _pixels(processor, [_resized(image, size) for image in images])
-
-
-def _resized(image, size):
-    """The image that tf.image.resize makes by default, cut to whole numbers: bilinear between centres of pixels."""
+    """Of images that tf.image.resize makes by default, cut to whole numbers: bilinear between centres of pixels."""
     import torch
 
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
-    resized = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-    return Image.fromarray(resized[0].permute(1, 2, 0).byte().numpy())
+    resized = []
+    for image in images:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
+        pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        resized.append(Image.fromarray(pixels[0].permute(1, 2, 0).byte().numpy()))
+    return _pixels(processor, resized)
 
 
 def _tokens(tokenizer, plain, context, masked, texts):

@@ -13,7 +13,6 @@ length. torch and the model libraries are imported when one is loaded.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,11 +103,6 @@ class Encoder:
     def __repr__(self):
         return f"Encoder({self.spec!r}, {self.checkpoint}, {self.dim} wide, {self.precision} on {self.device})"
 
-    def _repr_html_(self):
-        facts = {"width": self.dim, "checkpoint": self.checkpoint, "tokens": self.context, "precision": self.precision}
-        table = "".join(f"<tr><th>{what}</th><td>{escape(str(fact))}</td></tr>" for what, fact in facts.items())
-        return f"<p>{escape(repr(self))}</p><table>{table}</table>"
-
     @property
     def device(self):
         """The torch device of the model."""
@@ -186,7 +180,7 @@ def load(spec: str, device: str = "auto", precision: str = "auto") -> Encoder:
         fields = loaders.load(checkpoint, source.context, device, precision, source.bilinear)
     except (OSError, ValueError) as error:
         raise OSError(f"encoder {name!r}: {error}") from error
-    spec = f"local:{source.checkpoint}" if _scheme(spec) == "local" else spec
+    spec = f"local:{source.checkpoint}" if spec.startswith("local:") else spec
     return Encoder(name=name, spec=spec, checkpoint=checkpoint.label, **fields)
 
 
@@ -200,8 +194,9 @@ def stored_name(spec: str) -> str:
     >>> stored_name("clip"), stored_name("hf:laion/CLIP-ViT-B-16@main"), stored_name("local:some/where/mine")
     ('clip', 'hf-laion-CLIP-ViT-B-16-main', 'local-mine')
     """
-    folder = _source(spec).checkpoint if _scheme(spec) == "local" else None
-    return re.sub(r"[^\w.-]+", "-", f"local-{folder.name}" if folder else spec)
+    if str(spec).startswith("local:"):
+        spec = f"local-{_source(spec).checkpoint.name}"
+    return re.sub(r"[^\w.-]+", "-", str(spec))
 
 
 def domain(spec: str) -> str:
@@ -232,27 +227,18 @@ def pick_device(device: str) -> str:
     return device
 
 
-def _scheme(spec):
-    """ "hf", "open_clip", "local", or None for a name of `REGISTRY`."""
-    if spec in REGISTRY:
-        return None
-    scheme, _, rest = str(spec).partition(":")
-    if not rest or scheme not in ("hf", "open_clip", "local"):
-        pick([*REGISTRY, *FORMS], spec, "encoder")
-    return scheme
-
-
 def _source(spec):
-    scheme = _scheme(spec)
-    _, _, rest = str(spec).partition(":")
-    if scheme is None:
+    if spec in REGISTRY:
         return REGISTRY[spec]
-    if scheme == "local":
+    scheme, _, rest = str(spec).partition(":")
+    if rest and scheme == "local":
         return Source(Path(rest).expanduser().resolve(), None, "general", None)
-    if scheme == "hf":
+    if rest and scheme == "hf":
         repository, _, revision = rest.partition("@")
         return Source(repository, revision or "main", "general", None)
-    return _listed_by_open_clip(rest)
+    if rest and scheme == "open_clip":
+        return _listed_by_open_clip(rest)
+    return pick([*REGISTRY, *FORMS], spec, "encoder")  # which is none: an error with the nearest
 
 
 def _listed_by_open_clip(listed):

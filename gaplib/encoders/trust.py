@@ -21,11 +21,9 @@ def guarded() -> Iterator[None]:
     from transformers import dynamic_module_utils as remote_code
     from transformers.utils import logging as transformers_logging
 
-    verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     disabled = logging.root.manager.disable
     seconds = remote_code.TIME_OUT_REMOTE_CODE  # to answer in; of 0, transformers raises at once
-    transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
     remote_code.TIME_OUT_REMOTE_CODE = 0
@@ -36,7 +34,6 @@ def guarded() -> Iterator[None]:
     finally:
         remote_code.TIME_OUT_REMOTE_CODE = seconds
         logging.disable(disabled)
-        transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
 

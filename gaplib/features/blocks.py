@@ -50,10 +50,9 @@ def distinct(kind: str, dataset: Dataset) -> tuple[Items, np.ndarray]:
     return Items(kind, np.asarray(values, object), rows, dataset.about), index
 
 
-def plan(items: Items) -> list[range]:
-    """The blocks of some items; they depend on nothing but the number, so that a resumed run has the same."""
-    n = len(items.values)
-    return [range(start, min(start + store.BLOCK, n)) for start in range(0, n, store.BLOCK)]
+def split(block: range, size: int) -> list[range]:
+    """Successive parts of a range, all of one size but the last."""
+    return [block[start : start + size] for start in range(0, len(block), size)]
 
 
 def assemble(job: Job, table: bytes, encode: Callable) -> None:
@@ -105,7 +104,7 @@ def gather(items: Items, job: Job, ledger: "Ledger", encode: Callable) -> dict[r
     """
     array = ledger.folder / f"{items.kind}.npy"
     offset = allocate(array, (len(items.values), job.encoder.dim))
-    blocks = plan(items)
+    blocks = split(range(len(items.values)), store.BLOCK)  # the same in a run that goes on
     notes = ledger.verified(items.kind, array, blocks)
     for note in notes.values():
         _accept(note, job.unreadable)

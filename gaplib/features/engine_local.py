@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from tqdm.auto import tqdm
 
 from gaplib.datasets.pairs import open_image
-from gaplib.features.blocks import Items
+from gaplib.features.blocks import Items, split
 from gaplib.rows import normalise
 
 BATCH = {"cpu": 32, "cuda": 512}  # to begin with; halved until it fits
@@ -78,10 +78,6 @@ def _smaller(batch, error):
     return batch // 2
 
 
-def _split(block, size):
-    return [block[start : start + size] for start in range(0, len(block), size)]
-
-
 class _Run(NamedTuple):
     """One way through blocks, at one batch size."""
 
@@ -98,7 +94,7 @@ class _Run(NamedTuple):
             lengths = np.array(self.encoder.lengths(list(values)))
             order = np.argsort(lengths, kind="stable")
             outputs = []
-            for places in _split(order, self.batch):
+            for places in split(order, self.batch):
                 tokens = self.encoder.tokens(list(values[places]))
                 outputs.append(_embed(self.encoder.text_tower, [tokens], self.device))
                 self.advance(len(places))
@@ -113,7 +109,7 @@ class _Run(NamedTuple):
             outputs = []
             read = []
             bad = []
-            for part in _split(block, self.batch):
+            for part in split(block, self.batch):
                 found = [next(chunks) for _ in self._chunks([part])]
                 inputs = [chunk.pixels for chunk in found if chunk.read]
                 if inputs:
@@ -129,8 +125,8 @@ class _Run(NamedTuple):
 
     def _chunks(self, todo):
         """What the workers hand over at a time, such that every batch begins with a new one."""
-        parts = [part for block in todo for part in _split(block, self.batch)]
-        return [chunk for part in parts for chunk in _split(part, min(CHUNK, self.batch))]
+        parts = [part for block in todo for part in split(block, self.batch)]
+        return [chunk for part in parts for chunk in split(part, min(CHUNK, self.batch))]
 
     def _unit(self, outputs, numbers):
         """Outputs of unit norm, or an error that names the pair of the first that cannot be."""
@@ -152,27 +148,6 @@ def _embed(tower, inputs, device):
     return tower(torch.cat([torch.as_tensor(part).to(device, non_blocking=True) for part in inputs])).float()
 
 
-@dataclass
-class _Images:
-    """A map-style dataset of single images as the model takes them, made ready where they are asked for."""
-
-    items: Items
-    pixels: Callable
-
-    def __getitem__(self, item):
-        """The item, its pixels (or None), and what is wrong with it (or None): an OSError is the machine's fault."""
-        about = self.items.about
-        where = f"dataset {about.name!r}, row {self.items.rows[item]}"
-        try:
-            image = open_image(self.items.values[item], about.root, where)
-            return item, self.pixels([image]), None
-        except ValueError as error:
-            cause = error.__cause__
-            if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in TROUBLE:
-                error = OSError(f"{error}: the disk or the memory failed, not the image; run it again")
-            return item, None, error
-
-
 class _Chunk(NamedTuple):
     """Some images as the model takes them (None: none can be read), which they are, and errors of the others."""
 
@@ -181,12 +156,35 @@ class _Chunk(NamedTuple):
     bad: list[tuple[int, Exception]]
 
 
-def _joined(found):
-    """The chunk of some images: a photograph at a time is open, and what is kept is what the model sees of it."""
-    ready = [pixels for _, pixels, error in found if error is None]
-    read = [item for item, _, error in found if error is None]
-    bad = [(item, error) for item, _, error in found if error is not None]
-    return _Chunk(_shared(torch.cat(ready)) if ready else None, read, bad)
+@dataclass
+class _Images:
+    """A map-style dataset of chunks of images, made ready where they are asked for: one at a time is open."""
+
+    items: Items
+    pixels: Callable
+
+    def __getitem__(self, chunk):
+        """The images of these numbers; an OSError among the errors is the machine's fault."""
+        about = self.items.about
+        ready = []
+        read = []
+        bad = []
+        for item in chunk:
+            where = f"dataset {about.name!r}, row {self.items.rows[item]}"
+            try:
+                ready.append(self.pixels([open_image(self.items.values[item], about.root, where)]))
+                read.append(item)
+            except ValueError as error:
+                bad.append((item, _blamed(error)))
+        return _Chunk(_shared(torch.cat(ready)) if ready else None, read, bad)
+
+
+def _blamed(error):
+    """The error of an image that cannot be read, or an OSError where that is no fault of the image."""
+    cause = error.__cause__
+    if isinstance(cause, MemoryError) or getattr(cause, "errno", None) in TROUBLE:
+        return OSError(f"{error}: the disk or the memory failed, not the image; run it again")
+    return error
 
 
 def _shared(pixels):
@@ -224,8 +222,9 @@ def _loader(encoder, items, chunks, workers, device):
         workers = min(cores - 1, 16) if device.type == "cuda" else max(1, cores // 4)
     return DataLoader(
         _Images(items, encoder.pixels),
-        batch_sampler=chunks,
-        collate_fn=_joined,
+        sampler=chunks,
+        batch_size=None,  # each is one
+        collate_fn=_Chunk._make,  # as it is: the default makes tensors of arrays
         num_workers=workers,
         pin_memory=device.type == "cuda",
         # Forking starts at once and copies nothing; elsewhere it is not safe.

@@ -130,7 +130,7 @@ def _stored_or_encoded(job, engine):
         stored, why = _stored(job.folder, job.header, job.unreadable)  # another process may have finished it
         if why:
             refuse_others(job.folder, job.header["fingerprint"], job.dataset.about)
-            print(f"encoding {what}: {why}; {_saving(job.dataset.pairs)}")
+            print(f"encoding {what}: {why}; {len(job.dataset.pairs):,} pairs")
             with engine() as encode:
                 assemble(job, table, encode)
         store.tidy(job.folder)
@@ -151,10 +151,3 @@ def _note_identity(job):
     if job.identity not in (None, about.get("identity")):
         with suppress(OSError):  # it is of use, and can be done without
             store.write_about(job.folder, about | {"identity": job.identity})
-
-
-def _saving(pairs):
-    images = pairs["image"].nunique()
-    texts = pairs["text"].nunique()
-    saved = 1 - (images + texts) / (2 * len(pairs))
-    return f"{len(pairs):,} pairs of {images:,} distinct images and {texts:,} distinct texts, {saved:.0%} saved"

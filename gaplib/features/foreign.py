@@ -7,18 +7,18 @@ a pair; or one column of lists for each modality.
 
 import hashlib
 import re
-import textwrap
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import ArrayLike
 from pyarrow import parquet
 
 from gaplib import rows
-from gaplib.datasets.pairs import DOMAINS, SPLIT_ALIASES, SPLITS, About, Dataset, each_once, fingerprint, split_by_group
+from gaplib.datasets import delimited
+from gaplib.datasets.pairs import SPLIT_ALIASES, About, Dataset, check_labels, each_once, fingerprint, split_by_group
+from gaplib.datasets.shown import listed, reason
 from gaplib.features import store
 from gaplib.features.features import Features, opened, place, refuse_others
 from gaplib.names import extra, pick, plain
@@ -27,8 +27,6 @@ PREFIXES = {"image": "img_emb_", "text": "text_emb_"}
 NUMBERED = r"(img|text)_emb_\d+"
 # A column of lists may be called so; `image` and `text` are where no name or caption stands there.
 LISTS = {kind: (f"{kind}_embedding", f"{kind}_embeddings", f"{kind}_features", kind) for kind in PREFIXES}
-MISSING = {"keep_default_na": False, "na_values": [""]}  # only an empty cell is: "None" and "NA" are words people write
-CHUNK = 20_000  # rows of a CSV that are searched at a time
 NORM = 1e-3  # how far from 1 a norm may be before we say that we normalise
 OTHERWISE = "a column of lists must be called image_embedding and text_embedding; others: features.from_arrays"
 
@@ -85,9 +83,9 @@ def read(
     if store.known(folder) and "origin" not in store.known(folder):
         raise ValueError(f"{folder} was encoded here, not read in; remove it, or give the dataset another name")
     x, table = _contents(path)
-    columns = {"image": image, "text": text, "group": group}
-    labels = partial(_labels, label=label, separator=separator, least=least)
-    arrays, pairs, about = _assembled(str(path), x, table, columns, labels, folder.parent.name, domain)
+    pairs = _pairs(path, table, {"image": image, "text": text, "group": group})
+    labels = _labels(path, table, pairs["split"], label, separator, least)
+    arrays, pairs, about = _assembled(path, x, pairs, labels, folder.parent.name, domain)
     named = pairs.assign(image=pairs["image"].map(str.encode))  # names of images that need not be here
     header = {
         "encoder": folder.name,
@@ -165,8 +163,9 @@ def from_arrays(
     elif labels is not None:
         label = "label"
         table["label"] = _one_each(labels, "labels", n)
-    read = partial(_labels, label=label, separator=None, least=1)
-    arrays, pairs, about = _assembled("arrays", x, table, {}, read, plain(dataset, "dataset"), domain)
+    pairs = _pairs("arrays", table, {})
+    labels = _labels("arrays", table, pairs["split"], label)
+    arrays, pairs, about = _assembled("arrays", x, pairs, labels, plain(dataset, "dataset"), domain)
     return Features(**arrays, table=pairs, about=about, encoder=plain(encoder, "encoder"))
 
 
@@ -187,12 +186,6 @@ def _digest(path):
     return total.hexdigest()[:16]
 
 
-def _has(names):
-    names = [str(name) for name in names]
-    shown = ", ".join(names[:9]) + ", ..." * (len(names) > 9)
-    return f"it has {shown}" if names else "it has no other columns"
-
-
 def _contents(path):
     """Embeddings by kind, and a table of everything else."""
     if not path.exists():
@@ -205,32 +198,13 @@ def _contents(path):
     except Exception as error:
         if isinstance(error, ImportError) or str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path} cannot be read ({textwrap.shorten(str(error), 300)})") from error
+        raise ValueError(f"{path} cannot be read ({reason(error)})") from error
 
 
 def _csv(path):
     """Embeddings in single precision, beside columns of whatever they hold."""
-    each_once(pd.read_csv(path, nrows=1, header=None, dtype=str, **MISSING).iloc[0].dropna(), path)
-    numbered = {name for name in pd.read_csv(path, nrows=0) if re.fullmatch(NUMBERED, name)}
-    others = pd.read_csv(path, usecols=lambda name: name not in numbered, low_memory=False, **MISSING)
-    try:
-        numbers = pd.read_csv(path, usecols=list(numbered), dtype=np.float32, **MISSING)
-    except ValueError:
-        _name_cell(path, list(numbered))
-        raise
-    return pd.concat([others, numbers], axis=1)
-
-
-def _name_cell(path, names):
-    """Raise for the first embedding cell that is not a number."""
-    for chunk in pd.read_csv(path, usecols=names, dtype=str, chunksize=CHUNK, **MISSING):
-        bad = chunk.notna() & chunk.apply(pd.to_numeric, errors="coerce").isna()
-        if bad.any(axis=None):
-            row, column = np.argwhere(bad.to_numpy())[0]
-            value = chunk.iat[row, column]
-            raise ValueError(
-                f"{path}, row {chunk.index[row]}, column {chunk.columns[column]!r}: {value!r} is no number"
-            )
+    single = lambda names: {name: pa.float32() for name in names if re.fullmatch(NUMBERED, name)}  # noqa: E731
+    return delimited.read(path, single).to_pandas()
 
 
 def _parquet(path):
@@ -298,7 +272,7 @@ def _numbered(path, names, prefix):
     matches = [re.fullmatch(rf"{prefix}(\d+)", str(name)) for name in names]
     numbers = {int(match[1]) for match in matches if match}
     if not numbers:
-        raise ValueError(f"{path}: no columns {prefix}0, {prefix}1, ...; {_has(names)}; {OTHERWISE}")
+        raise ValueError(f"{path}: no columns {prefix}0, {prefix}1, ...; it has {listed(names)}; {OTHERWISE}")
     if missing := set(range(min(numbers), max(numbers))) - numbers:
         raise ValueError(f"{path}: no column {prefix}{min(missing)}, though there is {prefix}{max(numbers)}")
     return [f"{prefix}{number}" for number in sorted(numbers)]
@@ -329,23 +303,25 @@ def _stacked(path, column):
 def _of_arrays(path, arrays):
     """Embeddings among arrays by name, and a table of the other arrays."""
     if missing := [kind for kind in PREFIXES if kind not in arrays]:
-        raise ValueError(f"{path}: no array {missing[0]!r} of shape (n, d); {_has(arrays)}")
+        raise ValueError(f"{path}: no array {missing[0]!r} of shape (n, d); it has {listed(arrays)}")
     x = {kind: rows.check(arrays.pop(kind), f"{path}: {kind}") for kind in PREFIXES}
     if wrong := [name for name, array in arrays.items() if array.shape != (len(x["image"]),)]:
         raise ValueError(f"{path}: array {wrong[0]!r} is of shape {arrays[wrong[0]].shape}; one entry a pair is needed")
     return x, pd.DataFrame(arrays, index=range(len(x["image"])))
 
 
-def _assembled(where: str, x: dict, table: pd.DataFrame, columns: dict, labels: Callable, name: str, domain: str):
-    """Arrays, pair table and description; `labels` takes what is left of `_labels`."""
-    pick(DOMAINS, domain, "domain")
+def _assembled(where, x, pairs, labels, name, domain):
+    """Arrays, pair table and description of embeddings, their pairs, and what `_labels` found."""
     shapes = {kind: array.shape for kind, array in x.items()}
     if shapes["image"] != shapes["text"] or not x["image"].size:
         raise ValueError(f"{where}: image embeddings of shape {shapes['image']}, text embeddings of {shapes['text']}")
     x = {kind: _unit(array, f"{where}: {kind}") for kind, array in x.items()}
-    pairs = _pairs(where, table, columns)
-    keep, task, names, targets = labels(where, table, pairs["split"])
-    pairs = pairs[keep].join(targets).reset_index(drop=True)
+    keep, task, names, targets = labels
+    about = About(name, domain, task, names)
+    pairs = pairs[keep].join(targets)
+    check_labels(pairs, about, where)
+    whole = dict.fromkeys(names if task == "multilabel" else (), np.int64)
+    pairs = pairs.astype(whole).reset_index(drop=True)
     arrays = {}
     for kind, array in x.items():
         # Equal rows are stored once, as if gaplib had encoded each distinct image and text.
@@ -353,7 +329,7 @@ def _assembled(where: str, x: dict, table: pd.DataFrame, columns: dict, labels: 
         arrays[f"{kind}_index"] = index
         arrays[kind] = array[keep][pd.Series(index).drop_duplicates().index]
     _warn_of_merges(where, pairs, arrays)
-    return arrays, pairs, About(name, domain, task, names)
+    return arrays, pairs, about
 
 
 def _unit(array, where):
@@ -369,7 +345,7 @@ def _pairs(where, table, columns):
     """Image, text, split and group of each row; where the table does not say, an image is named by its row."""
     for name, column in columns.items():
         if column is not None and column not in table:
-            raise ValueError(f"{where}: no column {column!r} to take as {name}; {_has(table)}")
+            raise ValueError(f"{where}: no column {column!r} to take as {name}; it has {listed(table)}")
 
     def column(name, otherwise):
         given = columns.get(name) or (name if name in table else None)
@@ -379,9 +355,6 @@ def _pairs(where, table, columns):
     pairs = pd.DataFrame({"image": image, "text": column("text", pd.Series("", table.index))})
     pairs["group"] = column("group", image)
     pairs["split"] = table["split"].replace(SPLIT_ALIASES) if "split" in table else split_by_group(pairs["group"])
-    if (unknown := ~pairs["split"].isin(SPLITS)).any():
-        row = int(unknown.argmax())
-        raise ValueError(f"{where}, row {row}: unknown split {table['split'][row]!r}; use {', '.join(SPLITS)}")
     if torn := int((pairs.groupby("group")["split"].nunique() > 1).sum()):
         print(f"{where}: {torn:,} groups are in more than one split: test rows are not independent of training rows")
     return pairs
@@ -395,18 +368,16 @@ def _plain(where, column, name):
     return column
 
 
-def _labels(where, table, split, label, separator, least):
+def _labels(where, table, split, label, separator=None, least=1):
     """Rows to keep, task, label names, and the label columns."""
     every = pd.Series(True, table.index)
     if label is None or (label == "label" and label not in table):
         return every, None, (), table[[]]
-    if missing := [s for s in ("train", "test") if not (split == s).any()]:
-        raise ValueError(f"{where}: no pairs in split {missing[0]!r}, and labels need some to learn from and to score")
     wanted = [label] if isinstance(label, str) else list(label)
     if missing := [name for name in wanted if name not in table]:
         raise ValueError(
-            f"{where}: no label column {missing[0]!r}; {_has(table)}. Say label=..., a column or a list of 0/1 "
-            "columns, or label=None where there are no labels"
+            f"{where}: no label column {missing[0]!r}; it has {listed(table)}. Say label=..., a column or a list of "
+            "0/1 columns, or label=None where there are no labels"
         )
     if not isinstance(label, str):
         return _several(where, table[wanted])
@@ -416,10 +387,8 @@ def _labels(where, table, split, label, separator, least):
     if separator is not None:
         columns = values.astype(str).str.get_dummies(separator)
         columns = columns.loc[:, columns[split == "test"].sum() >= least]
-        return _zero_or_one(where, columns[columns.any(axis=1)], columns.any(axis=1))
+        return columns.any(axis=1), "multilabel", tuple(columns), columns
     names = tuple(str(value) for value in sorted(values.unique()))
-    if len(names) < 2:
-        raise ValueError(f"{where}: {label!r} is the same in every row; there is nothing to learn")
     return every, "binary" if len(names) == 2 else "multiclass", names, pd.DataFrame({"label": values.astype(str)})
 
 
@@ -428,16 +397,7 @@ def _several(where, columns):
     keep = ~(columns == -1).any(axis=1)
     if (~keep).any():
         print(f"{where}: {(~keep).sum():,} rows with an uncertain label (-1) are left out, as published")
-    return _zero_or_one(where, columns[keep].fillna(0), keep)
-
-
-def _zero_or_one(where, columns, keep):
-    if not columns.isin([0, 1]).all(axis=None):
-        row, column = np.argwhere(~columns.isin([0, 1]).to_numpy())[0]
-        raise ValueError(f"{where}, row {columns.index[row]}: label {columns.columns[column]!r} must be 0 or 1")
-    if flat := [name for name in columns if columns[name].nunique() < 2]:
-        raise ValueError(f"{where}: label {flat[0]!r} is the same in every row; there is nothing to learn")
-    return keep, "multilabel", tuple(columns), columns.astype(np.int64)
+    return keep, "multilabel", tuple(columns), columns.fillna(0)
 
 
 def _warn_of_merges(path, pairs, arrays):

@@ -135,6 +135,7 @@ def test_columns_are_said_in_the_name_or_by_keywords(here, tmp_path):
     for wrong, message in (
         ({"image": "foto"}, "odd.csv: no column 'foto'; it has 'photo', 'who', 'text', 'said', 'kind'"),
         ({"caption": "said"}, "unknown word for a column of your own pairs: 'caption'"),
+        (keywords | {"domain": "Medical"}, "unknown domain of dataset 'odd': 'Medical': did you mean 'medical'"),
         ({"image": ["photo", "who"]}, "image is one column of your own pairs, got"),
         ({"image": "photo", "label": ["kind", "x"]}, "no column 'x' to use as label"),
         (

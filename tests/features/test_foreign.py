@@ -182,16 +182,16 @@ def damaged(table, damage):
     ("damage", "message"),
     [
         ("gap", "image embeddings: row 7 is not finite, so it has no direction; drop or repair it"),
-        ("word", "row 7, column 'img_emb_3': 'n.a.' is no number"),
+        ("word", "Row #9: CSV conversion error to float: invalid value 'n.a.'"),
         ("zero", "text embeddings: row 7 is zero, so it has no direction; drop or repair it"),
-        ("split", "row 7: unknown split 'tset'; use train, val, test"),
+        ("split", "row 7 (split 'tset'): unknown split; use train, val, test"),
         ("label", "row 7: no 'answer'; fill it or drop the row"),
         ("width", "image embeddings of shape (120, 12), text embeddings of (120, 11)"),
-        ("test", "no pairs in split 'test'"),
-        ("one", "'answer' is the same in every row"),
+        ("test", "split 'test' has no rows; there are 120 rows in 120 groups"),
+        ("one", "label 'a' is the same in every row; there is nothing to learn"),
         ("hole", "no column img_emb_3, though there is img_emb_11"),
-        ("blind", "no label column 'answer'; it has image_id, question, split. Say label=..., a column or a list"),
-        ("none", "no columns text_emb_0, text_emb_1, ...; it has image_id, question, answer, split"),
+        ("blind", "no label column 'answer'; it has 'image_id', 'question', 'split'. Say label=..., a column or"),
+        ("none", "no columns text_emb_0, text_emb_1, ...; it has 'image_id', 'question', 'answer', 'split'"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_stored(root, tmp_path, damage, message):
@@ -213,7 +213,7 @@ def test_files_that_are_none_are_named(root, tmp_path):
     (tmp_path / "e.tsv").write_text("")
     with pytest.raises(ValueError, match="unknown kind of embedding file '.tsv'"):
         features.read(tmp_path / "e.tsv", "own", "clip")
-    with pytest.raises(ValueError, match="no column 'pic' to take as image; it has image_id, question"):
+    with pytest.raises(ValueError, match="no column 'pic' to take as image; it has 'image_id', 'question'"):
         features.read(write(frame()[0], tmp_path / "f.csv"), "own", "clip", "answer", image="pic")
     one = frame()[1]
     np.save(tmp_path / "g.npy", one)
@@ -226,7 +226,7 @@ def test_files_that_are_none_are_named(root, tmp_path):
     with pytest.raises(ValueError, match=r"i.npz: image: expected floating-point embeddings .*got int64"):
         features.read(tmp_path / "i.npz", "own", "clip")
     pd.DataFrame({"image": list(one), "caption": list(one)}).to_parquet(tmp_path / "h.parquet")
-    with pytest.raises(ValueError, match=r"h.parquet: no columns text_emb_0.* it has image, caption; .*text_embedding"):
+    with pytest.raises(ValueError, match=r"h.parquet: no columns text_emb_0.* 'image', 'caption'; .*text_embedding"):
         features.read(tmp_path / "h.parquet", "own", "clip")
     torn = [*one[:7], one[7][:5], *one[8:]]
     pd.DataFrame({"image": list(one), "text": torn}).to_parquet(tmp_path / "t.parquet")
@@ -389,15 +389,15 @@ def test_arrays_without_labels_and_split_of_any_kind():
     [
         ({"labels": ["a", "b"]}, "labels: one entry a pair is needed, got 2 for 120 pairs"),
         ({"split": ["train"]}, "split: one entry a pair is needed, got 1 for 120 pairs"),
-        ({"split": ["tset"] * N}, "arrays, row 0: unknown split 'tset'"),
-        ({"labels": ["a"] * N}, "arrays: 'label' is the same in every row"),
+        ({"split": ["tset"] * N}, "arrays, row 0 (split 'tset'): unknown split"),
+        ({"labels": ["a"] * N}, "arrays: label 'a' is the same in every row"),
         ({"labels": [None, "a"] * (N // 2)}, "arrays, row 0: no 'label'; fill it"),
         ({"text": np.ones((3, D))}, "image embeddings of shape (120, 12), text embeddings of (3, 12)"),
         ({"text": np.zeros((N, D))}, "text embeddings: row 0 is zero"),
         ({"text": np.ma.masked_equal(np.eye(N, D), 1)}, "text: a masked array that hides 12 values"),
         ({"text": "no"}, "text: expected floating-point embeddings"),
         ({"dataset": "../x"}, "is no name of a dataset"),
-        ({"domain": "medcal"}, "unknown domain 'medcal': did you mean 'medical'"),
+        ({"domain": "medcal"}, "unknown domain of arrays: 'medcal': did you mean 'medical'"),
     ],
 )
 def test_arrays_that_will_not_do_are_named(change, message):

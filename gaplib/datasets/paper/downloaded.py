@@ -7,6 +7,7 @@ FileNotFoundError that names every missing piece, or a ValueError for a file tha
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -39,22 +40,14 @@ class Source:
 
     def look(self) -> dict[str, Path | None]:
         """First match in the folder of every piece, or None where it is missing."""
-        return {what: self._first(patterns) for what, patterns in self.pieces.items()}
-
-    def _first(self, patterns):
-        for pattern in patterns:
-            for path in self.folder.glob(pattern):
-                return path
-        return None
+        found = {}
+        for what, patterns in self.pieces.items():
+            matches = chain.from_iterable(self.folder.glob(pattern) for pattern in patterns)
+            found[what] = next(matches, None)
+        return found
 
     def find(self) -> dict[str, Path]:
-        """The path of every piece.
-
-        Raises
-        ------
-        FileNotFoundError
-            If a piece is missing: one message that names all of those.
-        """
+        """The path of every piece, or one FileNotFoundError that names all those that are missing."""
         found = self.look()
         missing = [f"{self.pieces[what][0]} ({what})" for what, path in found.items() if path is None]
         if missing:
@@ -64,18 +57,10 @@ class Source:
             )
         return found
 
-    def read(
-        self, path: Path, columns: Iterable[str], renamed: Mapping[str, str] | None = None, **options
-    ) -> pd.DataFrame:
-        """A table that has all of `columns`, after those that go by another name in some release are `renamed`.
-
-        Raises
-        ------
-        ValueError
-            If the file is not such a table, or a column is missing.
-        """
+    def read(self, path: Path, columns: Iterable[str], renamed: Mapping[str, str] = {}, **options) -> pd.DataFrame:
+        """A table with all of `columns`, after those that go by another name in some release are `renamed`."""
         try:
-            table = pd.read_csv(path, **options).rename(columns=renamed or {})
+            table = pd.read_csv(path, **options).rename(columns=renamed)
         except ValueError as error:  # pandas' parser and Unicode errors among them
             raise ValueError(f"dataset {self.name!r}: {path} cannot be read as a table ({error})") from error
         if missing := [column for column in columns if column not in table]:
@@ -97,17 +82,11 @@ class Source:
 
 
 def split_pairs(choice: str, pairs: pd.DataFrame, group: pd.Series, kind: pd.Series) -> pd.DataFrame:
-    """Pairs with the columns `split` and `group`: cut by whole groups or, as published, 80/20 by image.
+    """Pairs with the columns `split` and `group`, each kind (class or grade) in every split.
 
-    Parameters
-    ----------
-    choice : str
-        "group": 70/10/20 into train, val and test, each kind cut by itself, so that a rare one is in all three.
-        "published": 80/20 into train and test, stratified, seed 42; the order of the rows matters. Each image is then a
-        group, for the published splits do not keep a patient or lesion in one.
-    pairs : DataFrame
-    group, kind : Series
-        Patient or lesion, and class or grade, of each row.
+    By "group", patients or lesions stay whole: 70/10/20 into train, val and test. As "published", it is 80/20 by image,
+    stratified, seed 42, where the order of the rows matters; then each image is a group, for these splits tear patients
+    and lesions.
     """
     if choice == "published":
         from sklearn.model_selection import train_test_split
@@ -154,45 +133,21 @@ def typed_numbers(column: pd.Series) -> pd.Series:
 
 
 def years(column: pd.Series) -> pd.Series:
-    """Ages and durations in words.
-
-    Examples
-    --------
-    >>> years(pd.Series([48, None])).tolist()
-    ['48 years', 'unknown']
-    """
+    """Ages and durations in words."""
     return column.map("{:g} years".format, na_action="ignore").fillna("unknown")
 
 
 def codes_to_words(column: pd.Series, words: Mapping[int, str], otherwise: str = "unknown") -> pd.Series:
-    """Codes in words; `otherwise` for what is none of them, or missing.
-
-    Examples
-    --------
-    >>> codes_to_words(pd.Series(["1", "2", None]), {1: "right", 2: "left"}).tolist()
-    ['right', 'left', 'unknown']
-    """
+    """Codes in words; `otherwise` for what is none of them, or missing."""
     return pd.to_numeric(column, errors="coerce").map(words).fillna(otherwise)
 
 
 def filled_in(template: str, facts: Mapping[str, pd.Series]) -> list[str]:
-    """One text a row from columns of words by the places of a template that they fill.
-
-    Examples
-    --------
-    >>> filled_in("A {sex} patient.", {"sex": pd.Series(["male"])})
-    ['A male patient.']
-    """
+    """One text a row, from columns of words by the places of a template that they fill."""
     return [template.format(**row) for row in pd.DataFrame(facts).to_dict("records")]
 
 
 def sentences(facts: Mapping[str, pd.Series]) -> pd.Series:
-    """One text a row from columns of words by what they tell.
-
-    Examples
-    --------
-    >>> sentences({"Age": pd.Series(["48 years"]), "Sex": pd.Series(["male"])}).tolist()
-    ['Age: 48 years. Sex: male.']
-    """
+    """One text a row, such as "Age: 48 years. Sex: male.", from columns of words by what they tell."""
     parts = [what + ": " + words.astype("str") + "." for what, words in facts.items()]
     return parts[0].str.cat(parts[1:], sep=" ")
