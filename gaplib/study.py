@@ -210,7 +210,7 @@ def _check_size(f):
 
 
 class NeedsLabels(Exception):
-    """Raised by a notebook whose rest needs labels where there are none: it ends there, by one line and no traceback."""
+    """Ends a notebook whose rest needs labels where there are none: by one line, without a traceback."""
 
     def _render_traceback_(self):  # by which IPython shows it
         return [str(self)]
