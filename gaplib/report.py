@@ -12,11 +12,9 @@ from pathlib import Path
 from gaplib import datasets, features, paths, study
 from gaplib.datasets import own
 from gaplib.names import extra
-from gaplib.sweep import checks
 
 SETTINGS = {"lambdas": [0.0, 0.25, 0.5, 0.75, 1.0], "seeds": [42, 43, 44], "n_followed": None}
-LABELLED = ("04-sweep-lambda", "05-ask-when-lambda-matters")
-NOTEBOOKS = ("02-see-the-cone", "03-measure-the-gap", *LABELLED, "report")
+NOTEBOOKS = ("02-see-the-cone", "03-measure-the-gap", "04-sweep-lambda", "05-ask-when-lambda-matters", "report")
 TEMPLATE = """{% extends "lab/index.html.j2" %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
@@ -44,22 +42,12 @@ def encode(pairs: str, names: list[str]) -> tuple[str, list[str], list[str]]:
     return dataset, list(here), list(absent)
 
 
-def unswept(f: features.Features) -> str:
-    """Why nothing can be learned from pairs; empty where something can."""
-    try:
-        checks.labelled(f, SETTINGS["seeds"])
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
 def report(dataset: str, encoders: list[str], absent: list[str]) -> Path:
     """Write the page of a dataset whose features are stored, into `build/report-{dataset}/`; its path."""
     name = f"report-{datasets.stored_name(dataset)}"
-    why = unswept(study.cells([dataset], encoders)[0])
-    wanted = [notebook for notebook in NOTEBOOKS if not why or notebook not in LABELLED]
-    parameters = SETTINGS | {"datasets": [dataset], "encoders": encoders, "absent": absent, "unswept": why}
-    study.run_all(name, [paths.REPO / "notebooks" / f"{notebook}.ipynb" for notebook in wanted], parameters)
+    parameters = SETTINGS | {"datasets": [dataset], "encoders": encoders, "absent": absent}
+    study.cells([dataset], encoders)  # refuses too few pairs before anything runs
+    study.run_all(name, [paths.REPO / "notebooks" / f"{notebook}.ipynb" for notebook in NOTEBOOKS], parameters)
     return export(paths.made() / "build" / name / "report.ipynb")
 
 

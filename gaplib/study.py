@@ -233,6 +233,37 @@ def _check_size(f):
         )
 
 
+class NeedsLabels(Exception):
+    """Ends a notebook whose rest needs labels where there are none: by one line, without a traceback."""
+
+    def _render_traceback_(self):  # by which IPython shows it
+        return [str(self)]
+
+
+def learnable(cells: list, refused: pd.DataFrame) -> list:
+    """The cells that a probe can learn from: those that are not `refused`, a table of dataset, encoder and why.
+
+    Raises
+    ------
+    NeedsLabels
+        If none is left. `run` takes a notebook that ends so as done.
+
+    Examples
+    --------
+    >>> why = "dataset 'photos' has no labels"
+    >>> learnable([], pd.DataFrame({"dataset": ["photos"], "encoder": ["clip"], "why": [why]}))
+    Traceback (most recent call last):
+        ...
+    gaplib.study.NeedsLabels: this notebook ends here, for what follows learns labels: dataset 'photos' has no labels
+    """
+    without = set(refused[["dataset", "encoder"]].itertuples(index=False, name=None))
+    kept = [f for f in cells if (f.about.name, f.encoder) not in without]
+    if not kept:
+        reasons = "; ".join(refused["why"].unique())
+        raise NeedsLabels(f"this notebook ends here, for what follows learns labels: {reasons}")
+    return kept
+
+
 # What a kernel is told, unless its user has said otherwise. Where another program runs beside it, threads that wait by
 # spinning make small products many times slower: torch's can be told to wait quietly, NumPy's cannot.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
@@ -261,8 +292,8 @@ def run(name: str, notebook: str | Path, parameters: dict | None = None) -> Path
     parameters = {"study": name} | (load(name) if parameters is None else parameters)
     target = _target(name, notebook)
     unfinished = target.with_name(f"failed-{target.name}")
-    _execute(notebook, unfinished, parameters)
-    _clear_bars(unfinished)
+    _execute_or_end(notebook, unfinished, parameters)
+    _clear(unfinished)
     os.replace(unfinished, target)
     return target
 
@@ -274,6 +305,17 @@ def _target(name, notebook):
     target = paths.made() / "build" / name / within
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
+
+
+def _execute_or_end(notebook, target, parameters):
+    """Execute a notebook, to its end or to where it says that the rest needs labels."""
+    papermill = extra("papermill", "notebooks")
+    try:
+        _execute(notebook, target, parameters)
+    except papermill.PapermillExecutionError as error:
+        if error.ename != NeedsLabels.__name__:
+            raise
+        _say(f"{notebook.stem}: {error.evalue}")
 
 
 def _execute(notebook, target, parameters):
@@ -298,11 +340,12 @@ def _execute(notebook, target, parameters):
         )
 
 
-def _clear_bars(path):
-    """Take the progress bars out of an executed notebook: they are for who watches it run."""
+def _clear(path):
+    """Take progress bars, which are for who watches it run, and papermill's signs out of an executed notebook."""
     import nbformat
+    from papermill.execute import remove_error_markers
 
-    notebook = nbformat.read(path, as_version=4)
+    notebook = remove_error_markers(nbformat.read(path, as_version=4))
     for cell in notebook.cells:
         outputs = cell.get("outputs", [])
         if outputs:

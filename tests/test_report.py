@@ -68,12 +68,6 @@ def test_pairs_are_encoded_by_the_encoders_that_are_here(root, tmp_path, capsys)
     assert "not here: clip: " in capsys.readouterr().out
 
 
-def test_lambda_is_asked_about_where_a_probe_can_learn(make_features):
-    assert report.unswept(make_features("binary")) == ""
-    rows = np.random.default_rng(0).normal(size=(2, 30, 8))
-    assert "has no labels" in report.unswept(report.features.from_arrays(*rows))
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The page about some embeddings without labels, as the command writes it."""

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,6 +43,27 @@ def test_too_few_pairs_are_told_before_anything_is_measured(root, n, told):
         return
     with pytest.raises(ValueError, match=f"dataset 'few' has too few pairs for a study: {told} for testing, where 16"):
         study.cells(["few"], ["theirs"])
+
+
+def test_a_notebook_goes_on_with_what_can_be_learned_from_or_ends(make_features):
+    cells = [make_features("binary"), replace(make_features("binary"), encoder="another")]
+    refused = pd.DataFrame({"dataset": ["made"], "encoder": ["another"], "why": ["dataset 'made' has no labels"]})
+    assert study.learnable(cells, refused) == cells[:1]
+    with pytest.raises(study.NeedsLabels, match="ends here, for what follows learns labels: dataset 'made' has no"):
+        study.learnable(cells[1:], refused)
+
+
+def test_a_notebook_that_ends_for_want_of_labels_is_done_and_says_so(root, capsys):
+    cells = ["print('made')", "from gaplib import study\nraise study.NeedsLabels('no labels')", "print('never')"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, root / "ending.ipynb")
+    study.run_all("smoke", [root / "ending.ipynb"])
+    assert capsys.readouterr().out.splitlines()[1] == "ending: no labels"
+    assert [path.name for path in (root / "build" / "smoke").iterdir()] == ["ending.ipynb"]
+    made, ended, after = nbformat.read(root / "build" / "smoke" / "ending.ipynb", as_version=4).cells
+    assert made.outputs[0]["text"] == "made\n" and ended.outputs[0]["traceback"] == ["no labels"]
+    assert not after.outputs
 
 
 def test_what_is_absent_is_told_and_what_is_wrong_is_raised():

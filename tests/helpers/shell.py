@@ -29,10 +29,14 @@ def main(studies, notebooks):
     os.environ |= QUIET
     from IPython.core.interactiveshell import InteractiveShell
 
+    from gaplib.study import NeedsLabels
+
     for parameters in studies:
         for notebook in notebooks:
             try:
                 run(InteractiveShell.instance(), notebook, parameters)
+            except NeedsLabels as ends:
+                print(f"{Path(notebook).stem}: {ends}")
             except Exception as error:
                 failed = Path(os.environ["GAPLIB_ROOT"]) / f"{parameters['study']}.error"
                 failed.write_text(f"{Path(notebook).name}: {type(error).__name__}: {error}", encoding="utf-8")

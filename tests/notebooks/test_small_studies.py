@@ -18,7 +18,6 @@ from gaplib import datasets, features, paths
 pytestmark = pytest.mark.slow
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = [str(path) for path in [*sorted(HOME.glob("0[1-6]*.ipynb")), HOME / "report.ipynb"]]
-WITHOUT_LABELS = [path for path in NOTEBOOKS if "04-" not in path and "05-" not in path]
 EVERY = {"lambdas": [0.0, 0.5, 1.0], "seeds": [42, 43], "n_followed": 1}
 STUDIES = {
     "one-by-one": {"datasets": ["clipart"], "encoders": ["mini-clip"], "n_pairs": 400},
@@ -72,7 +71,7 @@ def root(tmp_path_factory):
     processes = []
     for share in (studies[::2], studies[1::2]):
         processes.append(start(environment, share, NOTEBOOKS))
-    processes.append(start(environment, [EVERY | unlabelled | {"unswept": "no labels"}], WITHOUT_LABELS))
+    processes.append(start(environment, [EVERY | unlabelled], NOTEBOOKS))
     assert [process.wait() for process in processes] == [0, 0, 0]
     return root
 
@@ -106,6 +105,10 @@ def test_without_labels_every_figure_is_drawn_that_needs_none(root):
     assert {name for name, height in heights.items() if height < 300} == needing  # one line, that they need labels
     drawn = {"cones-umap", "cones-sphere", "cosines", "cones-published", "gap-by-lambda", "published"}
     assert set(figures) == needing | drawn
+    results = {path.stem: pd.read_parquet(path) for path in (root / "data" / "results" / "unlabelled").glob("*")}
+    assert len(results["retrieval"]) == 2 * len(EVERY["lambdas"])
+    assert results["refused"]["why"].str.startswith("dataset 'photos' has no labels").all()
+    assert not {"fusion", "sweep", "contrasts"} & set(results)
     page = (root / "figures" / "unlabelled" / "umap-by-lambda.html").read_text()
     assert page.count("data:image/webp") > 30  # the pictures of the pairs
 

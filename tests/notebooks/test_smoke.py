@@ -75,7 +75,7 @@ def test_results_are_tidy(root):
         "sensitivity",
         "fusion",
     } <= set(results)
-    assert {"learned_path", "learned", "beyond"} <= set(results)
+    assert {"learned_path", "learned", "retrieval", "zero_shot"} <= set(results)
     assert {"contrasts", "transient", "treatments", "heads", "practice", "claims"} <= set(results)
     assert results["sweep"]["value"].notna().all()
     distance = (
