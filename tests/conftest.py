@@ -2,6 +2,7 @@
 
 import os
 import runpy
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these two as in gaplib.study; read when NumPy and torch load
@@ -11,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from made import sphere
+from shared import once
 
-from gaplib.datasets.pairs import About
+from gaplib import datasets
+from gaplib.datasets.pairs import About, Dataset
 from gaplib.features import Features
 
 collect_ignore = ["helpers"]
@@ -29,6 +32,23 @@ def root(tmp_path, monkeypatch):
     """An empty folder for what is made."""
     monkeypatch.setenv("GAPLIB_ROOT", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A function that loads a whole embedded dataset, which takes seconds to draw: once for all workers."""
+
+    def draw(folder):
+        datasets.load(folder.name).pairs.to_parquet(folder / "pairs.parquet")
+
+    @cache
+    def load(name):
+        if name in ("clipart", "emoji"):
+            return datasets.load(name)
+        pairs = pd.read_parquet(once(tmp_path_factory, name, draw) / "pairs.parquet")
+        return Dataset(pairs, datasets.REGISTRY[name](n=2).about)
+
+    return load
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ MEDICAL = ("mimic-cxr", "ham10000", "brset", "mbrset")
 EMBEDDED = ("clipart", "emoji", "clipart-qa", "phantom-cxr", "phantom-derm", "phantom-fundus")
 
 
-def test_pairs(name: str) -> pd.DataFrame:
-    """`CANDIDATES` test pairs of a dataset, drawn with a seed."""
-    pairs = datasets.load(name).pairs
+def candidates(pairs: pd.DataFrame) -> pd.DataFrame:
+    """`CANDIDATES` test pairs of a dataset's, drawn with a seed."""
     return pairs[pairs["split"] == "test"].sample(CANDIDATES, random_state=0)
 
 
@@ -45,7 +44,7 @@ def published() -> pd.DataFrame:
 
 
 def main() -> None:
-    tables = {name: test_pairs(name) for name in EMBEDDED}
+    tables = {name: candidates(datasets.load(name).pairs) for name in EMBEDDED}
     rows = []
     for name in RECIPES:
         encoder = encoders.load(name)

@@ -296,11 +296,10 @@ def test_held_out_recall_is_what_the_curve_says(encoder):
 
 
 @pytest.mark.parametrize("name", ["mini-clip", "mini-siglip"])
-def test_general_minis_have_two_cones_apart_on_drawings_they_never_saw(name):
+def test_general_minis_have_two_cones_apart_on_drawings_they_never_saw(name, whole):
     encoder = encoders.load(name, "cpu")
     for dataset in ("clipart", "emoji"):
-        table = measure.test_pairs(dataset)
-        found = measure.measured(encoder, table)
+        found = measure.measured(encoder, measure.candidates(whole(dataset).pairs))
         assert 0.7 <= found["distance"] <= 1.0, dataset
         assert 0.65 <= found["R image"] <= 0.9, dataset
         assert 0.65 <= found["R text"] <= 0.97, dataset
@@ -311,10 +310,10 @@ def test_general_minis_have_two_cones_apart_on_drawings_they_never_saw(name):
 @pytest.mark.parametrize(
     ("name", "least_r"), [("mini-biomedclip", 0.8), ("mini-medsiglip", 0.55)]
 )  # the released ones: .89 and .73
-def test_medical_minis_have_two_cones_apart_on_phantoms_and_know_them(name, least_r):
+def test_medical_minis_have_two_cones_apart_on_phantoms_and_know_them(name, least_r, whole):
     encoder = encoders.load(name, "cpu")
     for dataset, least_recall in {"phantom-cxr": 0.35, "phantom-derm": 0.2, "phantom-fundus": 0.08}.items():
-        found = measure.measured(encoder, measure.test_pairs(dataset))
+        found = measure.measured(encoder, measure.candidates(whole(dataset).pairs))
         assert 0.6 <= found["distance"] <= 1.0, dataset
         assert least_r <= found["R image"] <= 0.97, dataset
         assert least_r <= found["R text"] <= 0.97, dataset
