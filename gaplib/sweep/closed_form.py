@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from sklearn.covariance import ledoit_wolf
 from sklearn.preprocessing import StandardScaler
 
@@ -207,6 +208,10 @@ class Half:
         if moves[0].linear is not None:
             self.linear = torch.as_tensor(np.array([move.linear[place] for move in moves]), **like)
 
+    def of(self, rows):
+        """The pairs `rows` (runs, batch) as encoded, (runs, batch, d): a quarter of the time of indexing."""
+        return F.embedding(rows, self.x)
+
     def folded(self, weight):
         """A w, for weights (runs, strengths, outputs, d)."""
         if self.linear is None:
@@ -216,7 +221,7 @@ class Half:
     def project(self, weight, lams, rows):
         """w . x' of the pairs `rows` (runs, batch): (runs, batch, strengths, outputs)."""
         weight = self.folded(weight)
-        products = (self.x[rows] @ weight.flatten(1, 2).mT).unflatten(2, weight.shape[1:3])
+        products = (self.of(rows) @ weight.flatten(1, 2).mT).unflatten(2, weight.shape[1:3])
         shifts = (self.added * lams)[..., None] * (weight @ self.directions[..., None])[..., 0]
         return (products + shifts[:, None]) * self.factors(lams, rows)[..., None]
 
@@ -230,7 +235,7 @@ class Half:
     def rows(self, lams, rows):
         """Moved rows of each run's pairs `rows` (runs, k): (runs, strengths, k, d)."""
         shifts = (self.added * lams)[..., None, None] * self.directions[:, :, None]
-        return self.folded((self.x[rows][:, None] + shifts) * self.factors(lams, rows).mT[..., None])
+        return self.folded((self.of(rows)[:, None] + shifts) * self.factors(lams, rows).mT[..., None])
 
 
 class Moved:

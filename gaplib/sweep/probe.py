@@ -176,7 +176,8 @@ def loss(logits: torch.Tensor, y: torch.Tensor, weights: torch.Tensor, task: str
     if task == "multiclass":
         weight = weights.gather(1, y)
         true = y[:, :, None, None].expand(-1, -1, logits.shape[2], 1)
-        each = -F.log_softmax(logits, -1).gather(3, true)[..., 0]
+        classes_first = logits.movedim(3, 1)  # over few classes that lie side by side it takes five times as long
+        each = -F.log_softmax(classes_first, 1).movedim(1, 3).gather(3, true)[..., 0]
         return (each * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
     target = y[..., None] if task == "binary" else y
     target = target.to(logits.dtype)[:, :, None].expand_as(logits)
