@@ -167,7 +167,7 @@ def _along(x, directions):
 
 
 def norms(along: np.ndarray, directions: np.ndarray, steps: np.ndarray, name: str) -> np.ndarray:
-    """|x + step v| of unit rows, (n, steps), from x . v (n, steps) and v (steps, d), where 1 stands for the same at all.
+    """|x + step v| of unit rows, (n, steps), from x . v (n, steps) and v (steps, d); 1 stands for the same at all.
 
     A row at the origin is a ValueError.
     """
@@ -188,8 +188,8 @@ def _squares(along, square, steps):
 class Half:
     """One modality of all pairs, its rows `x` (n, d), and a move of it for each run.
 
-    `directions` are v (runs, strengths, d), `along` x . v (runs, n, strengths), `added` a and `measured` b (strengths,),
-    with 1 for the same at all strengths; `linear` is A (runs, strengths, ...), if there is one.
+    `directions` are v (runs, strengths, d), `along` x . v (runs, n, strengths), `added` a and `measured` b
+    (strengths,), with 1 for the same at all strengths; `linear` is A (runs, strengths, ...), if there is one.
     """
 
     def __init__(self, x, moves, place, lams, name):

@@ -199,7 +199,7 @@ def sweeps(
 
 
 def _columns(treatments, lams):
-    """What is trained on: every treatment at every strength, but only the first at 0, where all leave rows as they are."""
+    """What is trained on: every treatment at every strength, but only the first at 0, where all are the same."""
     others = [(name, lam) for name in treatments[1:] for lam in lams if lam]
     return [(treatments[0], lam) for lam in lams] + others
 
