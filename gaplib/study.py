@@ -38,8 +38,12 @@ def _is_share(one):
     return _is_number(one) and 0 < one <= 1
 
 
+def _is_count(one):
+    return _is_seed(one) and one > 0
+
+
 def _is_size(one):
-    return one is None or (_is_seed(one) and one > 0)
+    return one is None or _is_count(one)
 
 
 LEAST = 16  # pairs of a dataset: a map takes more than the 15 neighbours of each
@@ -67,6 +71,9 @@ KEYS = {
     "treatments": Key("of gaplib.sweep", TREATMENTS, True),
     "shares": Key("numbers above 0, up to 1: of the train split's groups, for notebook 05", _is_share, True),
     "n_followed": Key("a whole number above 0, of cells that notebook 05 follows, or null for all", _is_size, False),
+    "training_sets": Key("a whole number above 0: of every cell, for notebook 05", _is_count, False),
+    "converged_sets": Key("a whole number above 0: training sets of converged probes there", _is_count, False),
+    "longest": Key("a whole number above 0, of epochs along which notebook 05 follows cells", _is_count, False),
     "unreadable": Key("what to do with images that cannot be read", ("stop", "skip"), False),
     "engine": Key("what encodes: ray is for many GPUs or machines", ("local", "ray"), False),
 }

@@ -4,7 +4,7 @@ from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.probe import Converged, Training
 from gaplib.sweep.resumable import factorial
 from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
-from gaplib.sweep.sweep import LAMS, PUBLISHED, SEEDS, TIMES, Sweep, sweep
+from gaplib.sweep.sweep import LAMS, PUBLISHED, SEEDS, TIMES, Sweep, sweep, sweeps
 from gaplib.sweep.verdicts import contrasts, rises, sensitivity
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "rises",
     "sensitivity",
     "sweep",
+    "sweeps",
 ]

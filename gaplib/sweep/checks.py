@@ -13,6 +13,7 @@ from gaplib.datasets.pairs import label_columns
 from gaplib.features import Features
 from gaplib.names import pick
 from gaplib.rows import check_pairs, check_seed, scan
+from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.probe import Converged, Head, Training
 from gaplib.sweep.runs import Run, runs
 from gaplib.sweep.scores import truths
@@ -26,6 +27,13 @@ def check_seeds(seeds: Sequence[int]) -> list[int]:
     if isinstance(seeds, str) or not np.iterable(seeds):
         raise ValueError(f"seeds must be a list of numbers, got {seeds!r}")
     return _each_once([check_seed(seed) for seed in seeds], "seed")
+
+
+def check_treatments(names: Sequence[str]) -> list[str]:
+    """Names of treatments as a list, each of them once."""
+    if isinstance(names, str) or not np.iterable(names):
+        raise ValueError(f"treatments must be a list of names, got {names!r}")
+    return _each_once([pick([*TREATMENTS], name, "treatment") for name in names], "treatment")
 
 
 def check_lambdas(lams: Sequence[float]) -> list[float]:

@@ -9,8 +9,7 @@ strength follows by a rank-one correction and a factor. Treatments are fitted on
 encoded at strength 0.
 """
 
-from collections.abc import Callable
-from copy import copy
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,25 +22,60 @@ from gaplib.gap import gap_vector
 from gaplib.modulate import ORIGIN
 from gaplib.rows import moments
 
-APART = (0.5, -0.5)  # along the gap, text first: towards each other
-ALONG = (-0.5, -0.5)
-BACK = (-1.0, -1.0)
-NOT = (0.0, 0.0)
+APART = np.array([[0.5], [-0.5]])  # along the gap, text first: towards each other
+ALONG = np.array([[-0.5], [-0.5]])
+BACK = np.array([[-1.0], [-1.0]])
+NOT = np.array([[0.0], [0.0]])
 
 
 class Move(NamedTuple):
-    """A treatment, fitted: what a row of text (first) and one of image (second) become at each strength."""
+    """A treatment, fitted: what a row of text (first) and one of image (second) become at each strength.
 
-    directions: np.ndarray  # v, (2, d)
-    added: tuple[float, float]  # a
-    measured: tuple[float, float]  # b: 0 leaves the length as it is
+    Where a shape below has "strengths", 1 stands for the same at all.
+    """
+
+    directions: np.ndarray  # v, (2, strengths, d)
+    added: np.ndarray  # a, (2, strengths)
+    measured: np.ndarray  # b, (2, strengths): 0 leaves the length as it is
     linear: np.ndarray | None = None  # A, (2, strengths, 1 or d) if diagonal, else (2, strengths, d, d); none: identity
+
+    def at(self, places: Sequence[int]) -> "Move":
+        """What it is at some of the strengths, by their places."""
+        some = [None if part is None else part if part.shape[1] == 1 else part[:, places] for part in self]
+        return Move(*some)
+
+
+def joined(moves: Sequence[Move], counts: Sequence[int]) -> Move:
+    """Treatments side by side, each at so many strengths of its own, as one move."""
+    if len(moves) == 1:
+        return moves[0]
+    linears = None
+    if any(move.linear is not None for move in moves):
+        full = any(move.linear is not None and move.linear.ndim == 4 for move in moves)
+        linears = [_linear(move, full) for move in moves]
+    columns = [[move.directions for move in moves], [move.added for move in moves], [move.measured for move in moves]]
+    return Move(*(_concatenated(parts, counts) for parts in columns), linears and _concatenated(linears, counts))
+
+
+def _concatenated(parts, counts):
+    """Parts (2, strengths or 1, ...) one after the other along the strengths."""
+    whole = [np.broadcast_to(part, (2, count, *part.shape[2:])) for part, count in zip(parts, counts, strict=True)]
+    return np.concatenate(whole, axis=1)
+
+
+def _linear(move, full):
+    """A of a move for all features, (2, strengths or 1, d), or in full, (2, strengths or 1, d, d)."""
+    d = move.directions.shape[-1]
+    linear = np.ones((2, 1, 1)) if move.linear is None else move.linear
+    if linear.ndim == 3:
+        linear = np.broadcast_to(linear, (*linear.shape[:2], d))
+    return linear[..., None] * np.eye(d) if full and linear.ndim == 3 else linear
 
 
 def shift(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """What `modulate.shift` does: x' = normalise(x + lam a gap), a = 1/2 for texts and -1/2 for images."""
     gap = gap_vector(image, text)
-    return Move(np.array([gap, gap]), APART, APART)
+    return Move(np.array([[gap], [gap]]), APART, APART)
 
 
 def shift_only(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
@@ -54,7 +88,7 @@ def rescale(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) ->
     each = rescale_each(image, text, lams, seed)
     means = []
     for x, v, b, name in zip((text, image), each.directions, each.measured, ("text", "image"), strict=True):
-        lengths = norms(_along(x, v[None])[0], v, b * lams, name)
+        lengths = norms(_along(x, v), v, b * lams, name)
         means.append((1 / lengths).mean(0)[:, None])
     return each._replace(measured=NOT, linear=np.array(means))
 
@@ -73,12 +107,13 @@ def placebo(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) ->
     """The shift along any direction of the gap's length: x' = normalise(x + lam a v), v drawn by each seed anew."""
     v = np.random.default_rng(seed).normal(size=image.shape[1])
     v *= np.linalg.norm(gap_vector(image, text)) / np.linalg.norm(v)
-    return Move(np.array([v, v]), APART, APART)
+    return Move(np.array([[v], [v]]), APART, APART)
 
 
 def centre(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """What `modulate.centre` does at strength 1: x' = normalise(x - lam mean)."""
-    return Move(np.array([moments(text, "text").mean, moments(image, "image").mean]), BACK, BACK)
+    means = [[moments(text, "text").mean], [moments(image, "image").mean]]
+    return Move(np.array(means), BACK, BACK)
 
 
 def standardise(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
@@ -126,14 +161,17 @@ def _powers(covariance, exponents):
 
 
 def _along(x, directions):
-    """x . v of every row in double precision, but without such a copy of all rows; (directions, n)."""
+    """x . v of every row in double precision, but without such a copy of all rows; (n, directions)."""
     parts = np.array_split(x, max(1, len(x) // 4096))
-    return np.concatenate([directions @ part.astype(float).T for part in parts], axis=1)
+    return np.concatenate([part.astype(float) @ directions.T for part in parts])
 
 
-def norms(along: np.ndarray, v: np.ndarray, steps: np.ndarray, name: str) -> np.ndarray:
-    """|x + step v| of unit rows, (n, steps), from x . v (n,) and v (d,); a row at the origin is a ValueError."""
-    norms = np.sqrt(np.maximum(_squares(along[:, None], v @ v, steps), 0))
+def norms(along: np.ndarray, directions: np.ndarray, steps: np.ndarray, name: str) -> np.ndarray:
+    """|x + step v| of unit rows, (n, steps), from x . v (n, steps) and v (steps, d); 1 stands for the same at all.
+
+    A row at the origin is a ValueError.
+    """
+    norms = np.sqrt(np.maximum(_squares(along, (directions**2).sum(-1), steps), 0))
     if norms.min() < ORIGIN:
         row, place = np.unravel_index(norms.argmin(), norms.shape)
         raise ValueError(
@@ -150,29 +188,25 @@ def _squares(along, square, steps):
 class Half:
     """One modality of all pairs, its rows `x` (n, d), and a move of it for each run.
 
-    `directions` are v (runs, d), `along` x . v (runs, n), and `linear` A (runs, strengths, ...), if there is one.
+    `directions` are v (runs, strengths, d), `along` x . v (runs, n, strengths), `added` a and `measured` b
+    (strengths,), with 1 for the same at all strengths; `linear` is A (runs, strengths, ...), if there is one.
     """
 
     def __init__(self, x, moves, place, lams, name):
         like = {"device": x.device, "dtype": x.dtype}
+        rows = x.numpy(force=True)
         directions = np.array([move.directions[place] for move in moves])
-        along = _along(x.numpy(force=True), directions)
+        along = np.array([_along(rows, of_run) for of_run in directions])
+        for products, of_run in zip(along, directions, strict=True):
+            norms(products, of_run, moves[0].measured[place] * lams, name)
         self.x = x
-        self.added = moves[0].added[place]
-        self.measured = moves[0].measured[place]
-        for products, v in zip(along, directions, strict=True):
-            norms(products, v, self.measured * lams, name)
+        self.added = torch.as_tensor(moves[0].added[place], **like)
+        self.measured = torch.as_tensor(moves[0].measured[place], **like)
         self.directions = torch.as_tensor(directions, **like)
         self.along = torch.as_tensor(along, **like)
         self.linear = None
         if moves[0].linear is not None:
             self.linear = torch.as_tensor(np.array([move.linear[place] for move in moves]), **like)
-
-    def at(self, place):
-        """The same rows under one of the strengths, by its place."""
-        one = copy(self)
-        one.linear = None if self.linear is None else self.linear[:, [place]]
-        return one
 
     def of(self, rows):
         """The pairs `rows` (runs, batch) as encoded, (runs, batch, d): a quarter of the time of indexing."""
@@ -188,18 +222,19 @@ class Half:
         """w . x' of the pairs `rows` (runs, batch): (runs, batch, strengths, outputs)."""
         weight = self.folded(weight)
         products = (self.of(rows) @ weight.flatten(1, 2).mT).unflatten(2, weight.shape[1:3])
-        shifts = self.added * lams[..., None] * (weight @ self.directions[:, None, :, None])[..., 0]
+        shifts = (self.added * lams)[..., None] * (weight @ self.directions[..., None])[..., 0]
         return (products + shifts[:, None]) * self.factors(lams, rows)[..., None]
 
     def factors(self, lams, rows):
         """1 / |x + lam b v|, (runs, batch, strengths)."""
-        square = self.directions.square().sum(-1)[:, None, None]
-        squares = _squares(self.along.gather(1, rows)[..., None], square, self.measured * lams[:, None])
+        square = self.directions.square().sum(-1)[:, None]
+        along = torch.stack([of_run[some] for of_run, some in zip(self.along, rows, strict=True)])
+        squares = _squares(along, square, self.measured * lams[:, None])
         return squares.clamp(min=ORIGIN**2).rsqrt()  # in single precision a row near the origin may seem beyond it
 
     def rows(self, lams, rows):
         """Moved rows of each run's pairs `rows` (runs, k): (runs, strengths, k, d)."""
-        shifts = (self.added * lams)[..., None, None] * self.directions[:, None, None]
+        shifts = (self.added * lams)[..., None, None] * self.directions[:, :, None]
         return self.folded((self.of(rows)[:, None] + shifts) * self.factors(lams, rows).mT[..., None])
 
 
@@ -213,6 +248,7 @@ class Moved:
     def __init__(self, image, text, moves, lams):
         self.lams = torch.as_tensor(np.array([lams] * len(moves)), dtype=text.dtype, device=text.device)
         named = enumerate([(text, "text"), (image, "image")])  # as in [text | image]
+        self.moves = moves
         self.halves = [Half(x, moves, place, lams, name) for place, (x, name) in named]
 
     def project(self, weight, rows, lams=None):
@@ -228,19 +264,11 @@ class Moved:
         """A w, for weights (runs, strengths, outputs, 2 d)."""
         return torch.cat([half.folded(part) for half, part in zip(self.halves, weight.chunk(2, -1), strict=True)], -1)
 
+    def rows(self, rows):
+        """Moved rows [text | image] of each run's pairs `rows` (runs, k): (runs, strengths, k, 2 d)."""
+        return torch.cat([half.rows(self.lams, rows) for half in self.halves], -1)
+
     def at(self, place):
         """The same rows under one of the strengths, by its place."""
-        one = copy(self)
-        one.lams = self.lams[:, [place]]
-        one.halves = [half.at(place) for half in self.halves]
-        return one
-
-    def moments(self, rows, chunk=1024):
-        """Mean (runs, strengths, 2 d) and covariance (runs, strengths, 2 d, 2 d) of moved rows [text | image]."""
-        total = square = 0
-        for some in rows.split(chunk, 1):
-            both = torch.cat([half.rows(self.lams, some) for half in self.halves], -1)
-            total = total + both.sum(-2)
-            square = square + both.mT @ both
-        mean = total / rows.shape[1]
-        return mean, square / rows.shape[1] - mean[..., :, None] * mean[..., None, :]
+        text, image = (half.x for half in self.halves)
+        return Moved(image, text, [move.at([place]) for move in self.moves], self.lams[0, [place]].numpy(force=True))

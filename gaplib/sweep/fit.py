@@ -9,17 +9,21 @@ import torch
 
 from gaplib.sweep import probe, work
 from gaplib.sweep.checks import Labelled
-from gaplib.sweep.closed_form import Moved
+from gaplib.sweep.closed_form import Moved, joined
 from gaplib.sweep.runs import Run
 from gaplib.sweep.scores import macro_auc
 
 
 class Plan(NamedTuple):
-    """What is done in every run."""
+    """What is done in every run.
 
-    treatment: Callable
-    fit_on: str
+    `lams` are the strengths of all treatments, one treatment's after the other's, `counts` how many each has.
+    """
+
+    treatments: list[Callable]
+    counts: list[int]
     lams: np.ndarray
+    fit_on: str
     head: probe.Head
     training: probe.Training | probe.Converged
     times: list[int]
@@ -40,6 +44,12 @@ class Part(NamedTuple):
     probes: probe.Probes
     logits: dict[str, np.ndarray]
     path: dict[tuple[int, str], np.ndarray]
+
+    def at(self, places: Sequence[int]) -> "Part":
+        """Those of some strengths, by their places."""
+        logits = {split: some[:, places] for split, some in self.logits.items()}
+        path = {key: some[:, places] for key, some in self.path.items()}
+        return Part(self.probes.at(places), logits, path)
 
 
 def fit(plan: Plan, pairs: Labelled, runs: Sequence[Run], describe: str) -> list[Part]:
@@ -73,9 +83,12 @@ def _largest_product(plan, pairs, runs):
 
 
 def _move(plan, pairs, run):
-    """The run's treatment, fitted."""
+    """The run's treatments, fitted."""
     rows = slice(None) if plan.fit_on == "all" else run.fitted
-    return plan.treatment(pairs.image[rows], pairs.text[rows], plan.lams, run.seed)
+    own = np.split(plan.lams, np.cumsum(plan.counts)[:-1])
+    image, text = pairs.image[rows], pairs.text[rows]
+    moves = [treat(image, text, lams, run.seed) for treat, lams in zip(plan.treatments, own, strict=True)]
+    return joined(moves, plan.counts)
 
 
 def _trained(plan, pairs, moved, runs, step):

@@ -10,9 +10,7 @@ import pandas as pd
 
 from gaplib.features import Features
 from gaplib.sweep import probe, verdicts, work
-from gaplib.sweep.sweep import sweep
-
-ENDS = (0.0, 1.0)
+from gaplib.sweep.sweep import sweeps
 
 
 def factorial(
@@ -60,8 +58,7 @@ def factorial(
         digest = sha256(f"{data[id(features)]} {treatments} {options}".encode()).hexdigest()[:12]
         path = folder / f"{features.about.name}-{features.encoder}-{digest}.parquet".replace(":", "-")
         if not path.exists():
-            runs = [sweep(features, ENDS, treatment=treatment, **options) for treatment in treatments]
-            _write(_told(runs).assign(share=share), path)
+            _write(_told(sweeps(features, treatments, **options)).assign(share=share), path)
         step()
         return pd.read_parquet(path)
 

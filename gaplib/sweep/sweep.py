@@ -133,26 +133,75 @@ def sweep(
     ----------
     arXiv 2603.17246.
     """
+    options = {"training": training, "fusion": fusion, "hidden": hidden, "fit_on": fit_on, "device": device}
+    return sweeps(features, [treatment], lams, seeds, **options, times=times, sets=sets, share=share)[0]
+
+
+def sweeps(
+    features: Features,
+    treatments: Sequence[str],
+    lams: Sequence[float] = (0.0, 1.0),
+    seeds: Sequence[int] = SEEDS,
+    training: probe.Training | probe.Converged = probe.Training(),  # noqa: B008
+    fusion: str = "early",
+    hidden: int = 0,
+    fit_on: str = "train",
+    device: str = "auto",
+    times: Sequence[int] | None = None,
+    sets: int = 1,
+    share: float = 1.0,
+) -> list[Sweep]:
+    """Sweeps of several treatments, one each, all probes trained together.
+
+    As encoded, at strength 0, the rows are the same under every treatment, and are trained on once.
+
+    Parameters
+    ----------
+    features, lams, seeds, training, fusion, hidden, fit_on, device, times, sets, share
+        As in `sweep`. Converged probes have every seed if the placebo is among the treatments.
+    treatments : sequence of str
+        Of `TREATMENTS`, each once.
+
+    Raises
+    ------
+    ValueError
+        As `sweep`; if a treatment is repeated, or there is none.
+    """
     seeds = checks.check_seeds(seeds)
+    treatments = checks.check_treatments(treatments)
+    lams = checks.check_lambdas(lams)
+    columns = _columns(treatments, lams)
     plan = Plan(
-        treatment=pick(TREATMENTS, treatment, "treatment"),
+        treatments=[TREATMENTS[name] for name in treatments],
+        counts=[sum(name == one for one, _ in columns) for name in treatments],
+        lams=np.array([lam for _, lam in columns]),
         fit_on=pick(["train", "all"], fit_on, "rows to fit the treatment on:"),
-        lams=np.array(checks.check_lambdas(lams)),
         head=checks.check_head(fusion, hidden, training),
         training=training,
         times=checks.check_times(times, training),
         device=pick_device(device),
     )
     checks.check_sets(sets, share)
-    if plan.converged and treatment != "placebo":
+    if plan.converged and "placebo" not in treatments:
         seeds = seeds[:1]
     pairs = checks.labelled(features, seeds)
     checks.check_memory(plan.head, plan.lams, pairs.image.shape[1])
     drawn = runs(features, seeds, sets, share)
     checks.check_runs(drawn, pairs.y, share)
-    parts = fit(plan, pairs, drawn, f"{features.about.name} x {features.encoder}, {treatment}")
-    cell = _cell(features, plan, treatment, share)
-    return _gathered(parts, plan, pairs, drawn, cell, features.pairs["group"].to_numpy()[pairs.test])
+    parts = fit(plan, pairs, drawn, f"{features.about.name} x {features.encoder}, {', '.join(treatments)}")
+    groups = features.pairs["group"].to_numpy()[pairs.test]
+    made = []
+    for name in treatments:
+        places = [columns.index((name if lam else treatments[0], lam)) for lam in lams]
+        cell = _cell(features, plan, name, share)
+        made.append(_gathered([part.at(places) for part in parts], lams, pairs, drawn, cell, groups))
+    return made
+
+
+def _columns(treatments, lams):
+    """What is trained on: every treatment at every strength, but only the first at 0, where all are the same."""
+    others = [(name, lam) for name in treatments[1:] for lam in lams if lam]
+    return [(treatments[0], lam) for lam in lams] + others
 
 
 def _cell(features, plan, treatment, share):
@@ -167,23 +216,20 @@ def _cell(features, plan, treatment, share):
     }
 
 
-def _gathered(parts, plan, pairs, drawn, cell, groups):
+def _gathered(parts, lams, pairs, drawn, cell, groups):
     """The sweep that the parts of its runs are."""
     logits = {split: list(chain.from_iterable(part.logits[split] for part in parts)) for split in ("val", "test")}
-    path = None
-    if plan.times:
-        paths = {key: np.concatenate([part.path[key] for part in parts]) for key in parts[0].path}
-        path = _path_table(paths, plan.lams, drawn, cell)
+    paths = {key: np.concatenate([part.path[key] for part in parts]) for key in parts[0].path}
     return Sweep(
-        table=_table(logits, plan.lams, pairs, drawn, cell),
+        table=_table(logits, lams, pairs, drawn, cell),
         scores=ranked(np.stack(logits["test"]), pairs.task),
         truth=truths(pairs.y[pairs.test], pairs.task, pairs.outputs),
         probes=probe.Probes.stacked([part.probes for part in parts]),
-        lams=tuple(plan.lams.tolist()),
+        lams=tuple(lams),
         groups=groups,
         sets=np.array([run.set for run in drawn]),
         seeds=np.array([run.seed for run in drawn]),
-        path=path,
+        path=_path_table(paths, lams, drawn, cell) if paths else None,
     )
 
 

@@ -50,7 +50,7 @@ def test_every_cell_of_the_study_is_in_every_table(root):
     cells = {(dataset, encoder) for dataset in wanted["datasets"] for encoder in wanted["encoders"]}
     results = {p.stem: pd.read_parquet(p) for p in (root / "data" / "results" / "paper").glob("*.parquet")}
     assert results["left_out"].empty and results["refused"].empty
-    of_probes = ("sweep", "sensitivity", "fusion", "learned", "contrasts")
+    of_probes = ("sweep", "sensitivity", "fusion", "learned", "contrasts", "treatments")
     for name in ("cone", "umap", "gap", "measures", "retrieval", "zero_shot", *of_probes):
         assert set(results[name][["dataset", "encoder"]].itertuples(index=False, name=None)) == cells, name
     sweep = results["sweep"]

@@ -199,3 +199,27 @@ def test_probes_are_of_the_device_they_were_trained_on_and_the_same(make_feature
     for treatment in sweep.TREATMENTS:
         both = [sweep.sweep(features, [0, 1], [1, 2], treatment, device=device, sets=2) for device in ("cpu", "cuda")]
         np.testing.assert_allclose(both[0].scores, both[1].scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [sweep.Training(lr=1e-2, epochs=5), sweep.Converged((10.0,), (10.0, 10.0))])
+def test_treatments_trained_together_are_each_as_alone(make_features, training):
+    features = make_features("multiclass")
+    options = {"seeds": [1, 2], "training": training}
+    if isinstance(training, sweep.Training):
+        options |= {"sets": 2, "times": [3]}
+    treatments = ["whiten", "shift", "placebo", "rescale", "standardise", "centre"]
+    for name, together in zip(treatments, sweep.sweeps(features, treatments, [0, 0.5, 1], **options), strict=True):
+        alone = sweep.sweep(features, [0, 0.5, 1], treatment=name, **options)
+        np.testing.assert_allclose(together.scores[: len(alone.scores)], alone.scores, atol=1e-4)
+        image, text = features.paired("test")
+        logits = together.probes.scores(image, text)
+        np.testing.assert_allclose(log_softmax(logits, -1), together.scores, atol=1e-4)
+        told = together.table[list(sweep.CELL)].iloc[0]
+        assert told.equals(alone.table[list(sweep.CELL)].iloc[0])
+        if alone.path is not None:
+            np.testing.assert_allclose(together.path["value"], alone.path["value"], atol=1e-3)
+    for wrong in ("shift", [], ["shift", "shift"], ["shft"]):
+        with pytest.raises(
+            ValueError, match="treatments must be a list|treatment must be given once|unknown treatment"
+        ):
+            sweep.sweeps(features, wrong, seeds=[1])

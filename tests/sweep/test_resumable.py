@@ -19,22 +19,22 @@ def run(cells, folder):
 def test_an_interrupted_factorial_goes_on_where_it_ended(make_features, tmp_path, monkeypatch):
     cells = [make_features("binary")]
     done = []
-    true_sweep = room.sweep
+    true_sweeps = room.sweeps
 
     def stops(*args, **options):
-        if len(done) == 10:
+        if len(done) == 2:
             raise KeyboardInterrupt
         done.append(options)
-        return true_sweep(*args, **options)
+        return true_sweeps(*args, **options)
 
-    monkeypatch.setattr(room, "sweep", stops)
+    monkeypatch.setattr(room, "sweeps", stops)
     with pytest.raises((KeyboardInterrupt, InterruptedError)):
         run(cells, tmp_path)
     kept = set(tmp_path.glob("*.parquet"))
-    assert 1 <= len(kept) <= 2 and len(done) == 10
-    monkeypatch.setattr(room, "sweep", lambda *args, **options: done.append(options) or true_sweep(*args, **options))
+    assert 1 <= len(kept) <= 2 and len(done) == 2
+    monkeypatch.setattr(room, "sweeps", lambda *args, **options: done.append(options) or true_sweeps(*args, **options))
     table = run(cells, tmp_path)
-    assert len(table) == 16 and len(done) == 10 + 16 - 4 * len(kept) and kept < set(tmp_path.glob("*.parquet"))
+    assert len(table) == 16 and len(done) == 2 + 4 - len(kept) and kept < set(tmp_path.glob("*.parquet"))
     count = len(done)
     assert set(zip(table["treatment"], table["share"], strict=True)) == {(t, s) for t in TREATMENTS for s in (0.5, 1.0)}
     pd.testing.assert_frame_equal(run(cells, tmp_path), table)

@@ -45,7 +45,7 @@ def test_a_cell_is_named_by_what_was_done(make_features):
 
 
 def direction_of(result):
-    return result.probes.moves[0].directions[0]
+    return result.probes.moves[0].directions[0, 0]
 
 
 def test_gap_is_fitted_on_training_rows_or_on_all(make_features):
