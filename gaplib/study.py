@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from gaplib import paths
@@ -269,6 +270,26 @@ def learnable(cells: list, refused: pd.DataFrame) -> list:
         reasons = "; ".join(refused["why"].unique())
         raise NeedsLabels(f"this notebook ends here, for what follows learns labels: {reasons}")
     return kept
+
+
+def followed(cells: list, n: int | None) -> list:
+    """`n` of the cells, of as many datasets as can be and by encoders in turn; all of them for None.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace as Cell
+    >>> grid = [Cell(about=Cell(name=d), encoder=e) for d, e in product(["clipart", "emoji", "cxr"], ["a", "b"])]
+    >>> [(f.about.name, f.encoder) for f in followed(grid, 2)]
+    [('clipart', 'a'), ('cxr', 'a')]
+    """
+    if n is None:
+        return cells
+    by_dataset = {}
+    for f in cells:
+        by_dataset.setdefault(f.about.name, []).append(f)
+    one_each = [of_dataset[place % len(of_dataset)] for place, of_dataset in enumerate(by_dataset.values())]
+    places = np.linspace(0, len(one_each) - 1, min(n, len(one_each))).round().astype(int)
+    return [one_each[place] for place in places]
 
 
 # What a kernel is told, unless its user has said otherwise. Where another program runs beside it, threads that wait by

@@ -3,12 +3,11 @@
 from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.probe import Converged, Training
 from gaplib.sweep.resumable import factorial
-from gaplib.sweep.scores import CELL, auc, choose, curve, metrics
+from gaplib.sweep.scores import auc, choose, curve, metrics
 from gaplib.sweep.sweep import LAMS, PUBLISHED, SEEDS, TIMES, Sweep, sweep, sweeps
 from gaplib.sweep.verdicts import contrasts, rises, sensitivity
 
 __all__ = [
-    "CELL",
     "LAMS",
     "PUBLISHED",
     "SEEDS",

@@ -11,11 +11,15 @@ from scipy.stats import norm, permutation_test, spearmanr
 from scipy.stats import t as student
 
 from gaplib import cone
+from gaplib.features import Features
+from gaplib.gap import gap_vector
 from gaplib.rows import check_pairs
-from gaplib.sweep.scores import auc
+from gaplib.sweep.checks import labelled
+from gaplib.sweep.scores import auc, truths
 
 LEAST = 3  # datasets of a kind, cells of a summary
 LEVEL = 0.05
+INTERVALS = ["low", "high", "predicted_low", "predicted_high"]
 
 
 def summary(
@@ -77,6 +81,44 @@ def summary(
     told |= {f"tau_{name}": float(part) for name, part in zip([*factors, "cell"], taus, strict=True)}
     told |= {"predicted_low": float(mean - far), "predicted_high": float(mean + far)}
     return {"cells": len(effects)} | {name: unit * number for name, number in told.items()}
+
+
+def summaries(table: pd.DataFrame, by: list[str], value: str = "difference", se: str = "se") -> pd.DataFrame:
+    """`summary` of each group of cells, one row a group, in their order.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a cell and group.
+    by : list of str
+        The columns that tell the groups apart.
+    value, se : str
+        As in `summary`.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `by`; cells, mean, low, high, predicted_low, predicted_high. Of fewer than three cells the mean
+        is the plain one, and all intervals are NaN.
+
+    Raises
+    ------
+    ValueError
+        As `summary`.
+
+    Examples
+    --------
+    >>> cells = pd.DataFrame({"treatment": "shift", "dataset": list("ab"), "difference": [0.01, 0.03], "se": 0.001})
+    >>> summaries(cells, ["treatment"])[["cells", "mean", "low"]].values.tolist()
+    [[2.0, 0.02, nan]]
+    """
+    rows = []
+    for group, part in table.groupby(by, sort=False):
+        found = {"cells": len(part), "mean": part[value].mean()}
+        if len(part) >= LEAST:
+            found = summary(part, value, se)
+        rows.append(dict(zip(by, group, strict=True)) | found)
+    return pd.DataFrame(rows).reindex(columns=[*by, "cells", "mean", *INTERVALS])
 
 
 def _shared(table, factors):
@@ -210,6 +252,17 @@ def predictors(image: ArrayLike, text: ArrayLike, truth: np.ndarray, gap: np.nda
         told[f"signal_{name}"] = float(np.nanmean(np.abs(of_outputs - 0.5)))
         factors.append((1 + 2 * step * along + step**2 * gap @ gap) ** -0.5)
     return told | {"factor_mean": float(np.mean(factors)), "factor_variance": float(np.var(factors))}
+
+
+def predictors_of(features: Features, seeds: Sequence[int]) -> dict[str, str | float]:
+    """`predictors` of a cell's test rows, with its dataset and encoder; the gap is that of its train split."""
+    pairs = labelled(features, seeds)
+    test = pairs.test
+    train = features.rows("train")
+    truth = truths(pairs.y[test], pairs.task, pairs.outputs)
+    gap = gap_vector(pairs.image[train], pairs.text[train])
+    found = predictors(pairs.image[test], pairs.text[test], truth, gap)
+    return {"dataset": features.about.name, "encoder": features.encoder} | found
 
 
 def from_convergence(table: pd.DataFrame, at: str = "published", end: str = "converged") -> pd.DataFrame:

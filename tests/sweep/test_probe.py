@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from gaplib import sweep
 from gaplib.sweep.runs import runs
+from gaplib.sweep.scores import CELL
 from gaplib.sweep.sweep import Sweep
 
 HEADS = [("early", 0), ("early", 128), ("late", 64)]
@@ -214,8 +215,8 @@ def test_treatments_trained_together_are_each_as_alone(make_features, training):
         image, text = features.paired("test")
         logits = together.probes.scores(image, text)
         np.testing.assert_allclose(log_softmax(logits, -1), together.scores, atol=1e-4)
-        told = together.table[list(sweep.CELL)].iloc[0]
-        assert told.equals(alone.table[list(sweep.CELL)].iloc[0])
+        told = together.table[list(CELL)].iloc[0]
+        assert told.equals(alone.table[list(CELL)].iloc[0])
         if alone.path is not None:
             np.testing.assert_allclose(together.path["value"], alone.path["value"], atol=1e-3)
     for wrong in ("shift", [], ["shift", "shift"], ["shft"]):

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from gaplib import features, sweep
 from gaplib.sweep.runs import runs
+from gaplib.sweep.scores import CELL
 
 QUICK = sweep.Training(lr=0.03, epochs=40)  # a hundred steps of the published size teach little on so few rows
 CONVERGED = sweep.Converged(strengths=(100.0,), bounds=(100.0, 100.0))
@@ -25,7 +26,7 @@ def test_sweep_is_tidy_and_learns(make_features, task, treatment, training, fusi
     features, seeds = make_features(task), [42, 43]
     result = sweep.sweep(features, [0.2, 0, 1], seeds, treatment, training, fusion, hidden)
     table, n = result.table, 1 if training is CONVERGED else 2
-    assert list(table) == [*sweep.CELL, "lam", "set", "seed", "split", "metric", "value"]
+    assert list(table) == [*CELL, "lam", "set", "seed", "split", "metric", "value"]
     assert len(table) == 3 * n * 2 * 4 and table["value"].between(0, 1).all()
     assert not table.duplicated(["lam", "set", "seed", "split", "metric"]).any()
     assert table.loc[table["metric"] == "auc", "value"].mean() > 0.6
