@@ -104,7 +104,7 @@ class Labelled(NamedTuple):
     """Labelled pairs, checked.
 
     `image` and `text` (n, d); `y` as `pairs.targets` gives it, without columns that cannot be learned; `outputs` of a
-    probe; `test` rows.
+    probe; `test` rows, and their `groups`.
     """
 
     image: np.ndarray
@@ -113,6 +113,7 @@ class Labelled(NamedTuple):
     task: str
     outputs: int
     test: np.ndarray
+    groups: np.ndarray
 
 
 def labelled(features: Features, seeds: Sequence[int]) -> Labelled:
@@ -133,7 +134,8 @@ def labelled(features: Features, seeds: Sequence[int]) -> Labelled:
     task = features.about.task
     y = features.targets[:, columns] if task == "multilabel" else features.targets
     outputs = 1 if task == "binary" else len(columns)
-    return Labelled(image, text, y, task, outputs, features.rows("test"))
+    test = features.rows("test")
+    return Labelled(image, text, y, task, outputs, test, features.pairs["group"].to_numpy()[test])
 
 
 def check_runs(some: Sequence[Run], y: np.ndarray, share: float) -> None:

@@ -86,7 +86,8 @@ def _move(plan, pairs, run):
     """The run's treatments, fitted."""
     rows = slice(None) if plan.fit_on == "all" else run.fitted
     own = np.split(plan.lams, np.cumsum(plan.counts)[:-1])
-    image, text = pairs.image[rows], pairs.text[rows]
+    image = pairs.image[rows]
+    text = pairs.text[rows]
     moves = [treat(image, text, lams, run.seed) for treat, lams in zip(plan.treatments, own, strict=True)]
     return joined(moves, plan.counts)
 

@@ -167,14 +167,11 @@ def sweeps(
     ValueError
         As `sweep`; if a treatment is repeated, or there is none.
     """
-    seeds = checks.check_seeds(seeds)
     treatments = checks.check_treatments(treatments)
     lams = checks.check_lambdas(lams)
     columns = _columns(treatments, lams)
     plan = Plan(
-        treatments=[TREATMENTS[name] for name in treatments],
-        counts=[sum(name == one for one, _ in columns) for name in treatments],
-        lams=np.array([lam for _, lam in columns]),
+        **_by_column(columns, treatments),
         fit_on=pick(["train", "all"], fit_on, "rows to fit the treatment on:"),
         head=checks.check_head(fusion, hidden, training),
         training=training,
@@ -182,19 +179,17 @@ def sweeps(
         device=pick_device(device),
     )
     checks.check_sets(sets, share)
-    if plan.converged and "placebo" not in treatments:
-        seeds = seeds[:1]
+    seeds = _needed(checks.check_seeds(seeds), plan)
     pairs = checks.labelled(features, seeds)
     checks.check_memory(plan.head, plan.lams, pairs.image.shape[1])
     drawn = runs(features, seeds, sets, share)
     checks.check_runs(drawn, pairs.y, share)
     parts = fit(plan, pairs, drawn, f"{features.about.name} x {features.encoder}, {', '.join(treatments)}")
-    groups = features.pairs["group"].to_numpy()[pairs.test]
     made = []
     for name in treatments:
         places = [columns.index((name if lam else treatments[0], lam)) for lam in lams]
         cell = _cell(features, plan, name, share)
-        made.append(_gathered([part.at(places) for part in parts], lams, pairs, drawn, cell, groups))
+        made.append(_gathered([part.at(places) for part in parts], lams, pairs, drawn, cell))
     return made
 
 
@@ -202,6 +197,20 @@ def _columns(treatments, lams):
     """What is trained on: every treatment at every strength, but only the first at 0, where all are the same."""
     others = [(name, lam) for name in treatments[1:] for lam in lams if lam]
     return [(treatments[0], lam) for lam in lams] + others
+
+
+def _needed(seeds, plan):
+    """The seeds that probes depend on: converged ones on none, but for the placebo, whose direction they draw."""
+    return seeds[:1] if plan.converged and TREATMENTS["placebo"] not in plan.treatments else seeds
+
+
+def _by_column(columns, treatments):
+    """The columns as a plan has them."""
+    return {
+        "treatments": [TREATMENTS[name] for name in treatments],
+        "counts": [sum(name == one for one, _ in columns) for name in treatments],
+        "lams": np.array([lam for _, lam in columns]),
+    }
 
 
 def _cell(features, plan, treatment, share):
@@ -216,7 +225,7 @@ def _cell(features, plan, treatment, share):
     }
 
 
-def _gathered(parts, lams, pairs, drawn, cell, groups):
+def _gathered(parts, lams, pairs, drawn, cell):
     """The sweep that the parts of its runs are."""
     logits = {split: list(chain.from_iterable(part.logits[split] for part in parts)) for split in ("val", "test")}
     paths = {key: np.concatenate([part.path[key] for part in parts]) for key in parts[0].path}
@@ -226,7 +235,7 @@ def _gathered(parts, lams, pairs, drawn, cell, groups):
         truth=truths(pairs.y[pairs.test], pairs.task, pairs.outputs),
         probes=probe.Probes.stacked([part.probes for part in parts]),
         lams=tuple(lams),
-        groups=groups,
+        groups=pairs.groups,
         sets=np.array([run.set for run in drawn]),
         seeds=np.array([run.seed for run in drawn]),
         path=_path_table(paths, lams, drawn, cell) if paths else None,
