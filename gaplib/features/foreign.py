@@ -203,8 +203,8 @@ def _contents(path):
 
 def _csv(path):
     """Embeddings in single precision, beside columns of whatever they hold."""
-    single = lambda names: {name: pa.float32() for name in names if re.fullmatch(NUMBERED, name)}  # noqa: E731
-    return delimited.read(path, single).to_pandas()
+    table = delimited.read(path, lambda names: {name: pa.float32() for name in names if re.fullmatch(NUMBERED, name)})
+    return table.to_pandas()
 
 
 def _parquet(path):

@@ -21,8 +21,9 @@ def gap_helps(contrasts: pd.DataFrame, leads: pd.DataFrame) -> str:
         counts = contrasts.loc[contrasts["training"] == row.training, "verdict"].value_counts()
         counted = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in verdicts.VERDICTS)
         parts.append(f"{row.training}: of {row.cells:.0f} cells {counted}, {_mean(row)}")
-    ahead = f"{leads['matters'].sum()} of {len(leads)} cells"
-    return "; ".join([*parts, f"it beats {', '.join(verdicts.CONTROLS)} by the margin in {ahead}"])
+    beaten = ", ".join(verdicts.CONTROLS)
+    parts.append(f"it beats {beaten} by the margin in {leads['matters'].sum()} of {len(leads)} cells")
+    return "; ".join(parts)
 
 
 def _mean(row):
@@ -56,5 +57,5 @@ def inside_is_best(between: pd.DataFrame) -> str:
     >>> inside_is_best(pd.DataFrame({"intermediate": [True, False, False]}))
     'a lambda between 0 and 1, chosen on validation data, beats both ends in 1 of 3 cells'
     """
-    won = f"{between['intermediate'].sum()} of {len(between)} cells"
-    return f"a lambda between 0 and 1, chosen on validation data, beats both ends in {won}"
+    won = between["intermediate"]
+    return f"a lambda between 0 and 1, chosen on validation data, beats both ends in {won.sum()} of {len(won)} cells"

@@ -41,20 +41,18 @@ class Move(NamedTuple):
 
     def at(self, places: Sequence[int]) -> "Move":
         """What it is at some of the strengths, by their places."""
-        some = [None if part is None else part if part.shape[1] == 1 else part[:, places] for part in self]
-        return Move(*some)
+        return Move(*(part if part is None or part.shape[1] == 1 else part[:, places] for part in self))
 
 
 def joined(moves: Sequence[Move], counts: Sequence[int]) -> Move:
     """Treatments side by side, each at so many strengths of its own, as one move."""
     if len(moves) == 1:
         return moves[0]
-    linears = None
-    if any(move.linear is not None for move in moves):
-        full = any(move.linear is not None and move.linear.ndim == 4 for move in moves)
-        linears = [_linear(move, full) for move in moves]
-    columns = [[move.directions for move in moves], [move.added for move in moves], [move.measured for move in moves]]
-    return Move(*(_concatenated(parts, counts) for parts in columns), linears and _concatenated(linears, counts))
+    ndim = max((move.linear.ndim for move in moves if move.linear is not None), default=0)
+    if ndim:
+        moves = [move._replace(linear=_linear(move, full=ndim == 4)) for move in moves]
+    columns = zip(*moves, strict=True)
+    return Move(*(None if parts[0] is None else _concatenated(parts, counts) for parts in columns))
 
 
 def _concatenated(parts, counts):

@@ -114,9 +114,8 @@ def summaries(table: pd.DataFrame, by: list[str], value: str = "difference", se:
     """
     rows = []
     for group, part in table.groupby(by, sort=False):
-        found = {"cells": len(part), "mean": part[value].mean()}
-        if len(part) >= LEAST:
-            found = summary(part, value, se)
+        few = {"cells": len(part), "mean": part[value].mean()}
+        found = summary(part, value, se) if len(part) >= LEAST else few
         rows.append(dict(zip(by, group, strict=True)) | found)
     return pd.DataFrame(rows).reindex(columns=[*by, "cells", "mean", *INTERVALS])
 

@@ -387,10 +387,10 @@ class _Centred:
 
     def __init__(self, examples):
         self.examples = examples
-        rows = examples.moved.rows(examples.train)
-        self.mean = rows.mean(2)
-        self.rows = rows - self.mean[:, :, None]
-        covariance = self.rows.mT @ self.rows / rows.shape[2]
+        self.rows = examples.moved.rows(examples.train)
+        self.mean = self.rows.mean(2)
+        self.rows -= self.mean[:, :, None]  # in place: of a large dataset they are gigabytes
+        covariance = self.rows.mT @ self.rows / self.rows.shape[2]
         self.spread, self.axes = torch.linalg.eigh(covariance)
 
     @property

@@ -128,3 +128,22 @@ def test_verdicts_are_summed_up_as_they_are():
     assert found["cells"] == 6 and found["low"] < 0 < found["high"]
     assert len(overcells.from_convergence(table)) == 6
     assert len(verdicts.sensitivity(runs)) == 12
+
+
+def test_each_group_has_its_summary_and_one_of_two_cells_its_plain_mean():
+    cells = drawn(np.random.default_rng(0)).assign(training="published")
+    few = cells[:2].assign(training="converged")
+    found = overcells.summaries(pd.concat([cells, few]), ["training"]).set_index("training")
+    whole = overcells.summary(cells)
+    assert found.loc["published"].to_dict() == {name: whole[name] for name in found}
+    assert found.loc["converged", "mean"] == few["difference"].mean() and found.loc["converged", "cells"] == 2
+    assert found.loc["converged", overcells.INTERVALS].isna().all()
+
+
+def test_predictors_of_a_cell_are_of_its_test_rows_and_of_the_gap_of_its_train_split(make_features):
+    f = make_features("binary")
+    image, text = f.paired("test")
+    gap = gap_vector(*f.paired("train"))
+    truth = f.targets[f.rows("test")][:, None] == 1
+    wanted = overcells.predictors(image, text, truth, gap) | {"dataset": "made", "encoder": "made-encoder"}
+    assert overcells.predictors_of(f, [42]) == pytest.approx(wanted)
