@@ -1,4 +1,4 @@
-"""Where things are; nothing else.
+"""Where things are, and how a file gets there: whole or not at all.
 
 What is committed lies in the checkout. What is made (features, results, figures, build) lies there too, or in the
 current folder where gaplib was installed without one; `GAPLIB_ROOT` moves it, so that a test or a second study never
@@ -6,6 +6,8 @@ touches the first one's files.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
@@ -41,3 +43,25 @@ def results(study: str) -> Path:
 def figures(study: str) -> Path:
     """Folder of the figures of one study."""
     return made() / "figures" / study
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file that is to stand at `path`: it goes there when the block ends well, else nowhere.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole(Path(folder, "new", "page")) as unfinished:
+    ...         _ = unfinished.write_text("all of it")
+    ...     Path(folder, "new", "page").read_text()
+    'all of it'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")  # another process may write the same
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

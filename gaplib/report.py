@@ -5,7 +5,6 @@ It is `notebooks/report.ipynb` without its code: under a study of this one datas
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -60,10 +59,9 @@ def export(notebook: Path) -> Path:
     hide = converter.preprocessors.TagRemovePreprocessor(remove_cell_tags=["hide"], enabled=True)
     exporter.register_preprocessor(hide)
     page, _ = exporter.from_filename(str(notebook), {"metadata": {"name": notebook.parent.name}})
-    unfinished = notebook.with_suffix(".unfinished")
-    unfinished.write_text(page, encoding="utf-8")
     target = notebook.with_suffix(".html")
-    os.replace(unfinished, target)
+    with paths.whole(target) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
     return target
 
 

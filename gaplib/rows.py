@@ -69,21 +69,30 @@ def check_pairs(image: ArrayLike, text: ArrayLike, least: int = 1) -> tuple[np.n
 
 def check_k(k: int, most: int, what: str, name: str = "k") -> int:
     """`k` as an int from 1 to `most`, which is `what`."""
-    return _whole(k, 1, most, f"{name} must be an integer between 1 and {what}, {most}")
+    return check_whole(k, f"{name} must be an integer between 1 and {what}, {most}", 1, most)
 
 
 def check_seed(seed: int) -> int:
     """`seed` as an int that NumPy and scikit-learn take."""
-    return _whole(seed, 0, 2**32 - 1, "seed must be an integer from 0 to 2**32 - 1")
+    return check_whole(seed, "seed must be an integer from 0 to 2**32 - 1", 0, 2**32 - 1)
 
 
 def check_sample(size: int | None, least: int = 2) -> int | None:
     """The size of a sample: an int of at least `least`, or None for all rows."""
     needed = f"sample must be at least {least} rows, a whole number, or None for all"
-    return None if size is None else _whole(size, least, np.inf, needed)
+    return None if size is None else check_whole(size, needed, least)
 
 
-def _whole(number, least, most, needed):
+def check_whole(number: int, needed: str, least: int = 1, most: float = np.inf) -> int:
+    """`number` as an int within these bounds; `needed` begins the error where it is none.
+
+    Examples
+    --------
+    >>> check_whole(0, "workers must be a whole number from 1")
+    Traceback (most recent call last):
+    ...
+    ValueError: workers must be a whole number from 1, got 0
+    """
     if not isinstance(number, int | np.integer) or isinstance(number, bool) or not least <= number <= most:
         raise ValueError(f"{needed}, got {number!r}")
     return int(number)

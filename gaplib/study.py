@@ -128,11 +128,8 @@ def _table(study, name):
 
 def save(table: pd.DataFrame, study: str, name: str) -> pd.DataFrame:
     """Keep a table as `data/results/{study}/{name}.parquet`, the whole or nothing; returns the table."""
-    path = _table(study, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    table.to_parquet(unfinished)
-    os.replace(unfinished, path)
+    with paths.whole(_table(study, name)) as unfinished:
+        table.to_parquet(unfinished)
     return table
 
 

@@ -1,12 +1,14 @@
 """Datasets by name: each module turns its files into one pair table.
 
-A new dataset is one module with a function of its name that returns a `pairs.Dataset`, and one line in `REGISTRY`.
+A new dataset is one module with a function of its name that returns a `pairs.Dataset`, and one line in `REGISTRY`. What
+may be chosen of it are the parameters of that function: `n` if it is generated, `text`, `split`.
 """
 
 import hashlib
 import re
 from dataclasses import replace
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 
 from gaplib.datasets import own
@@ -36,11 +38,8 @@ REGISTRY = {
     "fakeddit": fakeddit.fakeddit,
     "recipes5k": recipes5k.recipes5k,
 }
-GENERATED = ("clipart-qa", "phantom-cxr", "phantom-derm", "phantom-fundus")
 LARGEST = 1_000_000  # pairs of a generated dataset: some ten gigabytes of pictures
 CHOICES = {"text": ("clean", "published"), "split": ("group", "published")}  # the first is the default
-OFFERED = dict.fromkeys(("ham10000", "brset", "mbrset"), ("text", "split"))
-OFFERED |= {"mimic-cxr": ("split",), "daquar": ("text",)}
 
 
 def load(name: str, n_pairs: int | None = None, **columns: str | list[str] | None) -> Dataset:
@@ -129,7 +128,7 @@ def identity(name: str, n_pairs: int | None = None) -> str | None:
     (False, None)
     """
     kind, _ = _parts(name)
-    if kind not in GENERATED:
+    if "n" not in _parameters(kind):
         return None
     home = Path(__file__).parent
     sources = [home / "pairs.py", *sorted(home.glob("phantoms/*.py"))]
@@ -140,6 +139,16 @@ def identity(name: str, n_pairs: int | None = None) -> str | None:
     for source in sources:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _parameters(kind):
+    """The parameters of a dataset's function."""
+    return signature(REGISTRY[kind]).parameters if kind in REGISTRY else {}
+
+
+def _offered(kind):
+    """What may be chosen of a dataset, besides a size."""
+    return [key for key in CHOICES if key in _parameters(kind)]
 
 
 def _parts(name):
@@ -154,10 +163,10 @@ def _parts(name):
 
 def _choices(kind, rest):
     """Keyword arguments from what follows the name: `n=16000`; `published`, or `text=published`, `split=published`."""
-    offered = OFFERED.get(kind, ())
+    offered = _offered(kind)
     if rest in ("", "published"):
         return dict.fromkeys(offered, rest) if rest else {}
-    if kind in GENERATED:
+    if "n" in _parameters(kind):
         return {"n": _size(kind, rest)}
     if not offered:
         raise ValueError(f"dataset {kind!r} has one text and one split, so there is no {kind}:{rest}; say {kind}")
@@ -184,7 +193,7 @@ def _variant(kind, choices):
     """Name of a dataset for which something else than the default was chosen."""
     if "n" in choices:
         return f"{kind}-n{choices['n']}"
-    offered = OFFERED.get(kind, ())
+    offered = _offered(kind)
     published = [key for key in offered if choices.get(key) == "published"]
     if not published:
         return kind

@@ -1,9 +1,12 @@
 """Which of the datasets to download are here, and where to get the others: `make data`."""
 
-from gaplib import paths
-from gaplib.datasets.paper import brset, coco_qa, daquar, fakeddit, ham10000, mbrset, mimic_cxr, recipes5k
+from importlib import import_module
 
-SOURCES = [module.SOURCE for module in (mimic_cxr, ham10000, brset, mbrset, daquar, coco_qa, fakeddit, recipes5k)]
+from gaplib import paths
+from gaplib.datasets import REGISTRY
+
+MODULES = [import_module(function.__module__) for function in REGISTRY.values()]
+SOURCES = [module.SOURCE for module in MODULES if hasattr(module, "SOURCE")]
 
 
 def describe(source):

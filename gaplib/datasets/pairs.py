@@ -26,6 +26,7 @@ import pandas as pd
 from gaplib.datasets.images import cell, is_missing, member, open_image
 from gaplib.datasets.shown import listed, shown
 from gaplib.names import pick
+from gaplib.rows import check_whole
 
 __all__ = [
     "DOMAINS",
@@ -207,6 +208,7 @@ def validate(pairs: pd.DataFrame, about: About) -> Dataset:
 def check_labels(pairs: pd.DataFrame, about: About, where: str) -> None:
     """Refuse splits and labels as `validate` does, whatever the images, texts and groups are."""
     _check_about(about, where)
+    _check_columns(pairs, about, where)
     _refuse(pairs, where, list(_split_and_label_problems(pairs, about)))
     if about.task is not None:
         _check_variety(pairs, about, where)
@@ -219,8 +221,7 @@ def sample(dataset: Dataset, n_pairs: int | None, seed: int = 0) -> Dataset:
     """
     if n_pairs is None:
         return dataset
-    if isinstance(n_pairs, bool) or not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
-        raise ValueError(f"n_pairs must be a whole number from 1, or None for all, got {shown(n_pairs)}")
+    check_whole(n_pairs, "n_pairs must be a whole number from 1, or None for all")
     pairs, about = dataset
     _check_columns(pairs, about, f"dataset {about.name!r}")
     groups = pairs.groupby("group", sort=False).agg(n=("text", "size"), split=("split", "first"))

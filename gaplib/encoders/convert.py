@@ -5,6 +5,8 @@ import os
 import zipfile
 from pathlib import Path
 
+from gaplib import paths
+
 # SHA-256 of pickled weights that are known, by the repository that publishes them.
 DIGESTS = {
     "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224": (
@@ -27,14 +29,11 @@ def convert(pickled: list[Path], target: Path) -> None:
         _check_digest(path)
         weights |= _weights(path)
     print(f"{', '.join(path.name for path in pickled)}: kept as {target}, once")
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        save_file(weights, part, metadata={"format": "pt"})
-        part.replace(target)
+        with paths.whole(target) as unfinished:
+            save_file(weights, unfinished, metadata={"format": "pt"})
     except Exception as error:  # safetensors has an error of its own for a disk that is full
         raise OSError(f"cannot write {target} ({error}): make room, or put a copy where it can be written") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check_digest(path):

@@ -3,7 +3,6 @@
 import html
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gaplib import gap as measures
-from gaplib import modulate, rows
+from gaplib import modulate, paths, rows
 from gaplib.datasets.pairs import label_columns
 from gaplib.explorer.geometry import ARCS, LAMS, MATRIX, MEASURES, SLIDER, box, by_cluster, pack, panel
 from gaplib.explorer.marks import coloured, one_a_pair, ramp, short, thumbnails
@@ -44,14 +43,12 @@ class Explorer:
         """
         path = Path(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".explorer-") as folder:
-                unfinished = Path(folder, "page")
+            with paths.whole(path) as unfinished:
                 unfinished.write_text(self.page, encoding="utf-8")
-                return unfinished.replace(path)
         except OSError as error:
             reason = error.strerror or error
             raise OSError(f"cannot save the page as {path}: {reason}; name a file where you may write") from error
+        return path
 
 
 def explore(

@@ -14,6 +14,7 @@ from gaplib.features import store
 from gaplib.features.blocks import Job, assemble
 from gaplib.features.features import Features, opened, place, refuse_others
 from gaplib.names import pick
+from gaplib.rows import check_whole
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "timm", "pillow")  # that an embedding may depend on
 ENGINES = {"local": "gaplib.features.engine_local", "ray": "gaplib.features.engine_ray"}
@@ -65,7 +66,9 @@ def extract(
     """
     pick(("stop", "skip"), unreadable, "policy for unreadable images")
     start = import_module(pick(ENGINES, engine, "engine")).engine
-    _check_workers(workers, least=int(engine == "ray"))
+    if workers is not None:
+        least = int(engine == "ray")
+        check_whole(workers, f"workers must be a whole number from {least}, or None for as many as are of use", least)
     folder = place(dataset, encoder, n_pairs)
     if origin := store.known(folder).get("origin"):
         print(f"{folder.parent.name} by {folder.name}: as read from {origin}; remove {folder} to encode")
@@ -81,12 +84,6 @@ def extract(
     dataset = datasets.load(dataset, n_pairs) if isinstance(dataset, str) else sample(validate(*dataset), n_pairs)
     job = Job(folder, header | {"fingerprint": fingerprint(dataset)}, identity, dataset, encoder, unreadable)
     return _stored_or_encoded(job, partial(start, encoder, workers))
-
-
-def _check_workers(workers, least):
-    whole = isinstance(workers, int) and not isinstance(workers, bool)
-    if workers is not None and not (whole and workers >= least):
-        raise ValueError(f"workers must be a whole number from {least}, or None for as many as are of use: {workers!r}")
 
 
 def _header(encoder):

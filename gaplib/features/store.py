@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gaplib import paths
 from gaplib.datasets.pairs import About, Dataset
 
 try:
@@ -91,14 +92,8 @@ def writing(path: Path) -> Iterator[None]:
 
 def write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(data)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    with writing(path), paths.whole(path) as part:
+        part.write_bytes(data)
 
 
 def save(folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, list[str]]:
@@ -188,10 +183,8 @@ def settle(folder: Path, about: dict, description: About, table: bytes) -> None:
     """Make what lies in the unfinished folder whole, and move it into its place."""
     dataset = asdict(description) | {"root": description.root and str(description.root)}
     write_about(unfinished(folder), about | {"dataset": dataset, "table": digest(table), "block": BLOCK})
-    own = unfinished(folder) / table_of(folder).name  # another encoder's process may write the same table
-    write(own, table)
+    write(table_of(folder), table)
     with writing(folder):
-        os.replace(own, table_of(folder))
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(unfinished(folder), folder)
 

@@ -57,7 +57,7 @@ def learn_lambda(
     pairs = checks.labelled(features, seeds)
     drawn = runs(features, seeds)
     fitted = features.rows("train")
-    move = closed_form.shift(pairs.image[fitted], pairs.text[fitted], np.array([start]), 0)
+    move = closed_form.fit_shift(pairs.image[fitted], pairs.text[fitted], np.array([start]), 0)
     image = torch.as_tensor(pairs.image)
     text = torch.as_tensor(pairs.text)
     moved = closed_form.Moved(image, text, [move] * len(seeds), np.array([start]))

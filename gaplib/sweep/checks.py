@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gaplib import modulate
-from gaplib.datasets.pairs import label_columns
+from gaplib.datasets.pairs import check_labels
 from gaplib.features import Features
 from gaplib.names import pick
-from gaplib.rows import check_pairs, check_seed, scan
+from gaplib.rows import check_pairs, check_seed, check_whole, scan
 from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.probe import Converged, Head, Training
 from gaplib.sweep.runs import Run, runs
@@ -53,9 +53,8 @@ def _each_once(values, name):
 def check_head(fusion: str, hidden: int, training: Training | Converged) -> Head:
     """The head of a probe, if there is such a one and it can be trained so."""
     usual = " or ".join(map(str, pick(FUSIONS, fusion, "fusion")))
-    whole = isinstance(hidden, int) and not isinstance(hidden, bool)
-    if not whole or hidden < 0 or (fusion == "late" and hidden == 0):
-        raise ValueError(f"hidden must be a number of units, {usual} as published, for {fusion} fusion; got {hidden!r}")
+    needed = f"hidden must be a number of units, {usual} as published, for {fusion} fusion"
+    check_whole(hidden, needed, least=int(fusion == "late"))
     if not isinstance(training, (Training, Converged)):
         raise ValueError(f"training must be a sweep.Training(...) or a sweep.Converged(...), got {training!r}")
     head = Head(fusion, hidden)
@@ -70,21 +69,17 @@ def check_times(times: Sequence[int] | None, training: Training | Converged) -> 
         return []
     if isinstance(training, Converged):
         raise ValueError("times are epochs, which a converged probe does not have; give a sweep.Training")
-    if not np.iterable(times) or not all(_is_count(time) for time in times):
-        raise ValueError(f"times must be a list of epochs, 1 or more, got {times!r}")
-    return sorted(_each_once(list(times), "time"))
+    needed = "times must be a list of epochs, 1 or more"
+    if not np.iterable(times):
+        raise ValueError(f"{needed}, got {times!r}")
+    return sorted(_each_once([check_whole(time, needed) for time in times], "time"))
 
 
 def check_sets(sets: int, share: float) -> None:
     """Refuse a number of training sets, or a share of the train split, that there cannot be."""
-    if not _is_count(sets):
-        raise ValueError(f"sets must be a number of training sets, 1 or more, got {sets!r}")
+    check_whole(sets, "sets must be a number of training sets, 1 or more")
     if isinstance(share, bool) or not isinstance(share, numbers.Real) or not 0 < share <= 1:
         raise ValueError(f"share must be a part of the train split, above 0 and up to 1, got {share!r}")
-
-
-def _is_count(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
 
 
 def check_memory(head: Head, lams, width: int) -> None:
@@ -124,10 +119,7 @@ def labelled(features: Features, seeds: Sequence[int]) -> Labelled:
     ValueError
         If a row is not of unit norm, a split is missing, or labels cannot be learned or scored.
     """
-    for split in ("train", "test"):
-        if not len(features.rows(split)):
-            raise ValueError(f"dataset {features.about.name!r}: there is no {split} split")
-    columns = check_labels(features, seeds)
+    columns = learnable_labels(features, seeds)
     image, text = check_pairs(*features.paired())
     scan(image, "image")
     scan(text, "text")
@@ -148,15 +140,17 @@ def check_runs(some: Sequence[Run], y: np.ndarray, share: float) -> None:
                 )
 
 
-def check_labels(features: Features, seeds: Sequence[int]) -> np.ndarray:
-    """Refuse labels that cannot be learned or scored; returns the places of the labels that can."""
-    _check_columns(features)
+def learnable_labels(features: Features, seeds: Sequence[int]) -> np.ndarray:
+    """The places of the labels that can be learned and scored; a ValueError where there are none, or too few rows."""
+    about = features.about
+    where = f"dataset {about.name!r}"
+    if about.task is None:
+        raise ValueError(f"{where} has no labels, and a sweep learns labels; cone, gap and modulate need none")
+    check_labels(features.pairs, about, where)
     of_seeds = runs(features, seeds if not len(features.rows("val")) else seeds[:1])
     rows = {"train": [run.train for run in of_seeds]}
     rows["val"] = [run.val for run in of_seeds]
     rows["test"] = [features.rows("test")]
-    about = features.about
-    where = f"dataset {about.name!r}"
     many = about.task == "multilabel"
     still = np.zeros(len(about.labels), bool)
     for split, by_seed in rows.items():
@@ -185,23 +179,3 @@ def _varying(still, labels, where):
 
 def _named(labels, chosen):
     return ", ".join(repr(label) for label, yes in zip(labels, chosen, strict=True) if yes)
-
-
-def _check_columns(features):
-    about = features.about
-    where = f"dataset {about.name!r}"
-    if about.task is None:
-        raise ValueError(f"{where} has no labels, and a sweep learns labels; cone, gap and modulate need none")
-    pick(["binary", "multiclass", "multilabel"], about.task, f"task of {where}:")
-    wanted = label_columns(about)
-    missing = [column for column in wanted if column not in features.pairs]
-    if missing:
-        raise ValueError(f"{where} is said to be {about.task}, but has no column {', '.join(map(repr, missing))}")
-    labels = ", ".join(map(repr, about.labels))
-    if about.task == "multilabel":
-        if not features.pairs[wanted].isin([0, 1]).all(axis=None):
-            raise ValueError(f"{where}: multilabel columns must hold 0 and 1 only")
-    elif (features.targets < 0).any():
-        raise ValueError(f"{where}: a label is none of {labels}")
-    elif about.task == "binary" and len(about.labels) != 2:
-        raise ValueError(f"{where} is binary but has labels {labels}")

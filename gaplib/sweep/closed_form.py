@@ -70,20 +70,20 @@ def _linear(move, full):
     return linear[..., None] * np.eye(d) if full and linear.ndim == 3 else linear
 
 
-def shift(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_shift(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """What `modulate.shift` does: x' = normalise(x + lam a gap), a = 1/2 for texts and -1/2 for images."""
     gap = gap_vector(image, text)
     return Move(np.array([[gap], [gap]]), APART, APART)
 
 
-def shift_only(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_shift_only(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """Position alone: x' = x + lam a gap, to which a converged probe with a free bias is indifferent."""
-    return shift(image, text, lams, seed)._replace(measured=NOT)
+    return fit_shift(image, text, lams, seed)._replace(measured=NOT)
 
 
-def rescale(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_rescale(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """Length alone, on average: x' = x mean(1 / |x + lam a gap|), the mean over training rows."""
-    each = rescale_each(image, text, lams, seed)
+    each = fit_rescale_each(image, text, lams, seed)
     means = []
     for x, v, b, name in zip((text, image), each.directions, each.measured, ("text", "image"), strict=True):
         lengths = norms(_along(x, v), v, b * lams, name)
@@ -91,30 +91,30 @@ def rescale(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) ->
     return each._replace(measured=NOT, linear=np.array(means))
 
 
-def rescale_each(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_rescale_each(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """Length alone, row by row: x' = x / |x + lam a gap|."""
-    return shift(image, text, lams, seed)._replace(added=NOT)
+    return fit_shift(image, text, lams, seed)._replace(added=NOT)
 
 
-def gap_kept(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_gap_kept(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """Moved as far as by the shift, but together: x' = normalise(x - lam / 2 gap) for texts and images."""
-    return shift(image, text, lams, seed)._replace(added=ALONG, measured=ALONG)
+    return fit_shift(image, text, lams, seed)._replace(added=ALONG, measured=ALONG)
 
 
-def placebo(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_placebo(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """The shift along any direction of the gap's length: x' = normalise(x + lam a v), v drawn by each seed anew."""
     v = np.random.default_rng(seed).normal(size=image.shape[1])
     v *= np.linalg.norm(gap_vector(image, text)) / np.linalg.norm(v)
     return Move(np.array([[v], [v]]), APART, APART)
 
 
-def centre(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_centre(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """What `modulate.centre` does at strength 1: x' = normalise(x - lam mean)."""
     means = [[moments(text, "text").mean], [moments(image, "image").mean]]
     return Move(np.array(means), BACK, BACK)
 
 
-def standardise(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_standardise(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """Each feature's mean off, and its standard deviation out: x' = (x - lam mean) / sd^lam; z-scores at strength 1.
 
     A feature that does not vary keeps its scale.
@@ -122,26 +122,26 @@ def standardise(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int
     _check_shares("standardise", lams)
     spreads = np.array([StandardScaler().fit(x).scale_ for x in (text, image)])
     linear = spreads[:, None] ** -lams[:, None]
-    return centre(image, text, lams, seed)._replace(measured=NOT, linear=linear)
+    return fit_centre(image, text, lams, seed)._replace(measured=NOT, linear=linear)
 
 
-def whiten(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
+def fit_whiten(image: np.ndarray, text: np.ndarray, lams: np.ndarray, seed: int) -> Move:
     """Features without correlation: x' = (x - lam mean) C^(-lam / 2), C the covariance, shrunk (Ledoit & Wolf 2004)."""
     _check_shares("whiten", lams)
     linear = np.array([_powers(ledoit_wolf(x.astype(float))[0], -lams / 2) for x in (text, image)])
-    return centre(image, text, lams, seed)._replace(measured=NOT, linear=linear)
+    return fit_centre(image, text, lams, seed)._replace(measured=NOT, linear=linear)
 
 
 TREATMENTS: dict[str, Callable] = {
-    "shift": shift,
-    "shift-only": shift_only,
-    "rescale": rescale,
-    "rescale-each": rescale_each,
-    "gap-kept": gap_kept,
-    "placebo": placebo,
-    "centre": centre,
-    "standardise": standardise,
-    "whiten": whiten,
+    "shift": fit_shift,
+    "shift-only": fit_shift_only,
+    "rescale": fit_rescale,
+    "rescale-each": fit_rescale_each,
+    "gap-kept": fit_gap_kept,
+    "placebo": fit_placebo,
+    "centre": fit_centre,
+    "standardise": fit_standardise,
+    "whiten": fit_whiten,
 }
 
 

@@ -1,6 +1,5 @@
 """Every cell under every treatment, training and share of the training set: hours that may be interrupted."""
 
-import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import product
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gaplib import paths
 from gaplib.features import Features
 from gaplib.sweep import probe, verdicts, work
 from gaplib.sweep.sweep import sweeps
@@ -49,7 +49,6 @@ def factorial(
     ValueError
         As `sweep.sweep`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     data = {id(features): _digest(features) for features in cells}
 
     def one(job, step):
@@ -58,7 +57,9 @@ def factorial(
         digest = sha256(f"{data[id(features)]} {treatments} {options}".encode()).hexdigest()[:12]
         path = folder / f"{features.about.name}-{features.encoder}-{digest}.parquet".replace(":", "-")
         if not path.exists():
-            _write(_told(sweeps(features, treatments, **options)).assign(share=share), path)
+            told = _told(sweeps(features, treatments, **options)).assign(share=share)
+            with paths.whole(path) as unfinished:
+                told.to_parquet(unfinished)
         step()
         return pd.read_parquet(path)
 
@@ -83,10 +84,3 @@ def _digest(features):
     for path in sorted(Path(__file__).parent.glob("*.py")):
         seen.update(path.read_bytes())
     return seen.hexdigest()
-
-
-def _write(table, path):
-    """The whole file, or none."""
-    unfinished = path.with_suffix(".unfinished")
-    table.to_parquet(unfinished)
-    os.replace(unfinished, path)

@@ -163,11 +163,6 @@ def _chosen(run):
     return float(rows.groupby("lam")["value"].mean().idxmax())
 
 
-def matters(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
-    """Whether `shift` at 1 beats every control at 1 by more than the margin: `leads`, settled."""
-    return settle(leads(runs, margin))
-
-
 def leads(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
     """How far `shift` at 1 is ahead of each of `CONTROLS` at 1, on the same test rows and training sets.
 

@@ -156,7 +156,7 @@ def test_refusals(make_features):
         ({"seeds": []}, "every seed must be given once"),
         ({"treatment": "shft"}, "unknown treatment 'shft': did you mean 'shift'"),
         ({"fusion": "lat"}, "unknown fusion 'lat': did you mean 'late'"),
-        ({"fusion": "late"}, "hidden must be a number of units, 64 as published, for late fusion; got 0"),
+        ({"fusion": "late"}, "hidden must be a number of units, 64 as published, for late fusion, got 0"),
         ({"hidden": -1}, "hidden must be a number of units, 0 or 128 as published"),
         ({"training": sweep.Converged(), "hidden": 128}, "a converged probe is a logistic regression"),
         ({"training": "converged"}, "training must be a sweep.Training\\(...\\) or a sweep.Converged"),
@@ -186,12 +186,15 @@ def test_refusals(make_features):
             changed("multiclass", "label", lambda p: (p["split"] == "val") & (p["label"] == "c"), "a"),
             "split 'val': no pair of 'c'; take more pairs",
         ),
-        (changed("binary", "label", lambda p: p.index == 3, "zebra"), "a label is none of 'a', 'b'"),
-        (changed("multilabel", "b", lambda p: p.index == 3, 2), "must hold 0 and 1 only"),
-        (said("binary", "multilabel"), "said to be multilabel, but has no column 'a', 'b'"),
-        (said("multilabel", "multiclass"), "said to be multiclass, but has no column 'label'"),
+        (
+            changed("binary", "label", lambda p: p.index == 3, "zebra"),
+            "row 3 \\(label 'zebra'\\): unknown label; use 'a', 'b'",
+        ),
+        (changed("multilabel", "b", lambda p: p.index == 3, 2), "row 3 \\(b 2\\): label 'b' must be 0 or 1"),
+        (said("binary", "multilabel"), "no column 'a', 'b'; needed: image, text, split, group, a, b"),
+        (said("multilabel", "multiclass"), "no column 'label'; needed: image, text, split, group, label"),
         (said("binary", "regression"), "unknown task of dataset 'made': 'regression'"),
-        (changed("binary", "split", lambda p: p["split"] == "test", "train"), "there is no test split"),
+        (changed("binary", "split", lambda p: p["split"] == "test", "train"), "split 'test' has no rows"),
     ]:
         with pytest.raises(ValueError, match=message):
             sweep.sweep(made)

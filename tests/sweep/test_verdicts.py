@@ -170,19 +170,19 @@ def treatments(**qualities):
 
 
 def test_lambda_matters_only_where_shift_beats_every_control_by_the_margin():
-    clear = verdicts.matters(treatments(shift=0.6)).iloc[0]
+    clear = verdicts.settle(verdicts.leads(treatments(shift=0.6))).iloc[0]
     assert clear["matters"] and clear["over_placebo"] > 0.05
-    assert not verdicts.matters(treatments(shift=0.6), margin=0.2)["matters"].any()
-    tied = verdicts.matters(treatments(shift=0.6, standardise=0.6)).iloc[0]
+    assert not verdicts.settle(verdicts.leads(treatments(shift=0.6), margin=0.2))["matters"].any()
+    tied = verdicts.settle(verdicts.leads(treatments(shift=0.6, standardise=0.6))).iloc[0]
     assert not tied["matters"] and tied["over_standardise"] == 0 and tied["over_rescale"] == clear["over_rescale"]
     runs = treatments(shift=0.6)
     with pytest.raises(ValueError, match="no sweep of treatment rescale"):
-        verdicts.matters([run for run in runs if run.table["treatment"].iloc[0] != "rescale"])
+        verdicts.leads([run for run in runs if run.table["treatment"].iloc[0] != "rescale"])
     with pytest.raises(ValueError, match="'shift' is given twice"):
-        verdicts.matters([*runs, runs[-1]])
+        verdicts.leads([*runs, runs[-1]])
     other = [replace(runs[0], truth=~runs[0].truth), *runs[1:]]
     with pytest.raises(ValueError, match="'shift' and 'placebo' were scored on other test rows"):
-        verdicts.matters(other)
+        verdicts.leads(other)
 
 
 def test_squared_slope_less_its_noise_is_right_on_average_where_the_range_is_not():
