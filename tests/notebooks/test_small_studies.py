@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 HOME = paths.REPO / "notebooks"
 NOTEBOOKS = [str(path) for path in [*sorted(HOME.glob("0[1-6]*.ipynb")), HOME / "report.ipynb"]]
 EVERY = {"lambdas": [0.0, 0.5, 1.0], "seeds": [42, 43], "n_followed": 1, "longest": 50}
+EVERY |= {"n_umap": 100, "n_moving": 40}
 STUDIES = {
     "some-absent": {"datasets": ["clipart", "recipes5k"], "encoders": ["mini-clip", "medsiglip"], "n_pairs": 400},
     "one-by-two": {"datasets": ["clipart"], "encoders": ["mini-clip", "mini-biomedclip"], "n_pairs": 400},
