@@ -64,6 +64,7 @@ def test_umap_through_lambda_shows_movement_and_not_refitting(through_lambda):
     assert step(at) < 0.75 * step(apart)
 
 
+@pytest.mark.slow
 def test_umap_through_lambda_mixes_where_the_rows_do(through_lambda):
     image, text, (lams, at), _ = through_lambda
     rows = [np.concatenate(modulate.shift(image, text, lam)) for lam in lams]

@@ -215,6 +215,7 @@ def prepare(pixels, tokens, lengths, images, texts):
     return pixels(images), tokens(texts), lengths(texts)
 
 
+@pytest.mark.slow
 def test_other_processes_load_it_again_and_prepare_for_it(folder, images, monkeypatch):
     monkeypatch.setenv("GAPLIB_CHECKPOINTS", str(folder))
     monkeypatch.chdir(folder)

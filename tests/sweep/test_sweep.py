@@ -161,7 +161,7 @@ def test_refusals(make_features):
         ({"training": sweep.Converged(), "hidden": 128}, "a converged probe is a logistic regression"),
         ({"training": "converged"}, "training must be a sweep.Training\\(...\\) or a sweep.Converged"),
         ({"training": sweep.Converged(), "times": [1]}, "times are epochs, which a converged probe does not have"),
-        ({"times": [1, 0]}, "times must be a list of epochs, 1 or more, got \\[1, 0\\]"),
+        ({"times": [1, 0]}, "times must be a list of epochs, 1 or more, got 0"),
         ({"times": [5, 5]}, "every time must be given once"),
         ({"sets": 0}, "sets must be a number of training sets, 1 or more, got 0"),
         ({"share": 1.5}, "share must be a part of the train split, above 0 and up to 1, got 1.5"),
