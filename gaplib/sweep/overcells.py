@@ -13,6 +13,7 @@ from scipy.stats import t as student
 from gaplib import cone
 from gaplib.features import Features
 from gaplib.gap import gap_vector
+from gaplib.modulate import shifted_norms
 from gaplib.rows import check_pairs
 from gaplib.sweep.checks import labelled
 from gaplib.sweep.scores import auc, truths
@@ -249,7 +250,7 @@ def predictors(image: ArrayLike, text: ArrayLike, truth: np.ndarray, gap: np.nda
         of_outputs = auc(np.repeat(along[:, None], truth.shape[1], axis=1), truth)
         told[f"resultant_{name}"] = cone.mean_resultant_length(x)
         told[f"signal_{name}"] = float(np.nanmean(np.abs(of_outputs - 0.5)))
-        factors.append((1 + 2 * step * along + step**2 * gap @ gap) ** -0.5)
+        factors.append(1 / shifted_norms(x, np.array([step]), gap))
     return told | {"factor_mean": float(np.mean(factors)), "factor_variance": float(np.var(factors))}
 
 
