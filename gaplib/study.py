@@ -313,11 +313,17 @@ def run(name: str, notebook: str | Path, parameters: dict | None = None) -> Path
     papermill.PapermillExecutionError
         If a cell fails; the notebook up to that cell is kept as `build/{study}/failed-{notebook}`.
     """
+    papermill = extra("papermill", "notebooks")
     notebook = Path(notebook).resolve()
     parameters = {"study": name} | (load(name) if parameters is None else parameters)
     target = _target(name, notebook)
     unfinished = target.with_name(f"failed-{target.name}")
-    _execute_or_end(notebook, unfinished, parameters)
+    try:
+        _execute(notebook, unfinished, parameters)
+    except papermill.PapermillExecutionError as error:
+        if error.ename != NeedsLabels.__name__:
+            raise
+        _say(f"{notebook.stem}: {error.evalue}")
     _clear(unfinished)
     os.replace(unfinished, target)
     return target
@@ -330,17 +336,6 @@ def _target(name, notebook):
     target = paths.made() / "build" / name / within
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
-
-
-def _execute_or_end(notebook, target, parameters):
-    """Execute a notebook, to its end or to where it says that the rest needs labels."""
-    papermill = extra("papermill", "notebooks")
-    try:
-        _execute(notebook, target, parameters)
-    except papermill.PapermillExecutionError as error:
-        if error.ename != NeedsLabels.__name__:
-            raise
-        _say(f"{notebook.stem}: {error.evalue}")
 
 
 def _execute(notebook, target, parameters):

@@ -126,12 +126,19 @@ def _stored_or_encoded(job, engine):
     with store.locked(job.folder, what):
         stored, why = _stored(job.folder, job.header, job.unreadable)  # another process may have finished it
         if why:
-            refuse_others(job.folder, job.header["fingerprint"], job.dataset.about)
+            refuse_others(job.folder, job.header["fingerprint"], partial(_is_earlier, job.dataset.about))
             print(f"encoding {what}: {why}; {len(job.dataset.pairs):,} pairs")
             with engine() as encode:
                 assemble(job, table, encode)
         store.tidy(job.folder)
     return stored or opened(job.folder)
+
+
+def _is_earlier(about, _, other):
+    """Whether features may be of an earlier state of a dataset: yours stays in its folder, gaplib's may move."""
+    root = other.get("dataset", {}).get("root")
+    stayed = root in (None, str(about.root)) or about.name.startswith(tuple(datasets.REGISTRY))
+    return stayed and "origin" not in other
 
 
 def _with_table_of(job):

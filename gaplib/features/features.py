@@ -147,22 +147,13 @@ def place(dataset: str | Dataset, encoder: str | encoders.Encoder, n_pairs: int 
     return paths.features(plain(name, "dataset")) / plain(spec, "encoder")
 
 
-def refuse_others(folder: Path, fingerprint: str, about: About | None = None) -> None:
-    """Raise if the dataset has features that go with other pairs; such as `about` may have had before do not matter."""
+def refuse_others(folder: Path, fingerprint: str, may_differ: Callable[[Path, dict], bool]) -> None:
+    """Raise if the dataset has features that go with other pairs, and may not: `may_differ(folder, about)`."""
     for path in folder.parent.glob("*/about.json"):
         other = store.known(path.parent)
-        if other.get("fingerprint") == fingerprint or path.parent.suffix == ".unfinished":
-            continue
-        if path.parent == folder if about is None else _had_before(about, other):
-            continue
-        raise ValueError(
-            f"{path.parent} goes with other pairs than these, and a dataset has one pair table: give the dataset "
-            "another name, or remove that folder"
-        )
-
-
-def _had_before(about, other):
-    """Whether features can be of an earlier state of a dataset: yours stays in its folder, gaplib's may move."""
-    root = other.get("dataset", {}).get("root")
-    stayed = root in (None, str(about.root)) or about.name.startswith(tuple(datasets.REGISTRY))
-    return stayed and "origin" not in other
+        same = other.get("fingerprint") == fingerprint or path.parent.suffix == ".unfinished"
+        if not same and not may_differ(path.parent, other):
+            raise ValueError(
+                f"{path.parent} goes with other pairs than these, and a dataset has one pair table: give the dataset "
+                "another name, or remove that folder"
+            )

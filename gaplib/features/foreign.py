@@ -94,7 +94,7 @@ def read(
         "origin": f"{path.name} (sha256 {_digest(path)})",
         "skipped": [],
     }
-    refuse_others(folder, header["fingerprint"])
+    refuse_others(folder, header["fingerprint"], lambda other, _: other == folder)
     with store.locked(folder, f"{about.name} with {folder.name}"):
         digests = store.save(store.unfinished(folder), arrays)
         store.settle(folder, header | {"digests": digests}, about, store.pack_table(Dataset(pairs, about)))
