@@ -4,6 +4,7 @@
 `{GAPLIB_ROOT}/{study}.error`, and the next one is run.
 """
 
+import gc
 import json
 import os
 import sys
@@ -14,8 +15,12 @@ QUIET = {"MPLBACKEND": "agg", "TQDM_DISABLE": "1"}  # for the process that runs 
 
 def run(shell, notebook, parameters):
     """Run one notebook in a fresh namespace, its `parameters` cell followed by those given that it declares."""
+    from matplotlib import pyplot
+
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    pyplot.close("all")  # as a kernel does with what it has shown
     shell.reset(new_session=False)
+    gc.freeze()  # what is imported stays: to look through it again takes half a second a notebook
     for cell in cells:
         source = "".join(cell["source"])
         if cell["cell_type"] != "code" or "%watermark" in source:
