@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import comb
 from scipy.stats import norm, permutation_test, spearmanr
@@ -14,7 +13,6 @@ from gaplib import cone
 from gaplib.features import Features
 from gaplib.gap import gap_vector
 from gaplib.modulate import shifted_norms
-from gaplib.rows import check_pairs
 from gaplib.sweep.checks import labelled
 from gaplib.sweep.scores import auc, truths
 
@@ -211,58 +209,44 @@ def _means_apart(one, other, axis=-1):
     return one.mean(axis) - other.mean(axis)
 
 
-def predictors(image: ArrayLike, text: ArrayLike, truth: np.ndarray, gap: np.ndarray) -> dict[str, float]:
-    """What may predict how a cell reacts to lambda = 1, from its embeddings.
+def predictors_of(features: Features, seeds: Sequence[int]) -> dict[str, str | float]:
+    """What may predict how a cell reacts to lambda = 1, from the embeddings of its test rows.
+
+    The gap is that of its train split.
 
     Parameters
     ----------
-    image, text : array_like of shape (n, d)
-        Unit rows; row i of both is a pair.
-    truth : ndarray of bool of shape (n, outputs)
-        Labels.
-    gap : ndarray of shape (d,)
-        Mean image less mean text, of training rows.
+    features : features.Features
+    seeds : sequence of int
 
     Returns
     -------
     dict
-        n; centroid_distance; resultant_image and resultant_text (mean resultant length R); signal_image and
-        signal_text, how far the AUC of x.gap alone lies from .5, mean over outputs; factor_mean and factor_variance of
-        1 / |x'| of both modalities, where |x'|^2 = 1 + 2 s x.gap + s^2 |gap|^2 and s is -1/2 for images, 1/2 for texts.
+        dataset, encoder; n; centroid_distance; resultant_image and resultant_text (mean resultant length R);
+        signal_image and signal_text, how far the AUC of x.gap alone lies from .5, mean over outputs; factor_mean and
+        factor_variance of 1 / |x'| of both modalities, where |x'|^2 = 1 + 2 s x.gap + s^2 |gap|^2 and s is -1/2 for
+        images, 1/2 for texts.
 
     Raises
     ------
     ValueError
-        As `rows.check_pairs`.
-
-    Examples
-    --------
-    >>> same = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> found = predictors(same, same, np.array([[True], [False]]), gap=np.array([1.0, 0.0]))
-    >>> found["signal_image"], round(found["factor_mean"], 3)
-    (0.5, 1.114)
+        As `checks.labelled`.
     """
-    image, text = check_pairs(image, text)
-    told = {"n": len(image), "centroid_distance": float(np.linalg.norm(gap))}
-    factors = []
-    for name, x, step in (("image", image, -0.5), ("text", text, 0.5)):
-        along = x @ gap
-        of_outputs = auc(np.repeat(along[:, None], truth.shape[1], axis=1), truth)
-        told[f"resultant_{name}"] = cone.mean_resultant_length(x)
-        told[f"signal_{name}"] = float(np.nanmean(np.abs(of_outputs - 0.5)))
-        factors.append(1 / shifted_norms(x, np.array([step]), gap))
-    return told | {"factor_mean": float(np.mean(factors)), "factor_variance": float(np.var(factors))}
-
-
-def predictors_of(features: Features, seeds: Sequence[int]) -> dict[str, str | float]:
-    """`predictors` of a cell's test rows, with its dataset and encoder; the gap is that of its train split."""
     pairs = labelled(features, seeds)
     test = pairs.test
     train = features.rows("train")
     truth = truths(pairs.y[test], pairs.task, pairs.outputs)
     gap = gap_vector(pairs.image[train], pairs.text[train])
-    found = predictors(pairs.image[test], pairs.text[test], truth, gap)
-    return {"dataset": features.about.name, "encoder": features.encoder} | found
+    told = {"dataset": features.about.name, "encoder": features.encoder, "n": len(test)}
+    told["centroid_distance"] = float(np.linalg.norm(gap))
+    factors = []
+    for name, x, step in (("image", pairs.image[test], -0.5), ("text", pairs.text[test], 0.5)):
+        along = x @ gap
+        of_outputs = auc(along[:, None], truth)
+        told[f"resultant_{name}"] = cone.mean_resultant_length(x)
+        told[f"signal_{name}"] = float(np.nanmean(np.abs(of_outputs - 0.5)))
+        factors.append(1 / shifted_norms(x, np.array([step]), gap))
+    return told | {"factor_mean": float(np.mean(factors)), "factor_variance": float(np.var(factors))}
 
 
 def from_convergence(table: pd.DataFrame, at: str = "published", end: str = "converged") -> pd.DataFrame:

@@ -60,7 +60,7 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    scores : ndarray of shape (n, k)
+    scores : ndarray of shape (n, k) or (n, 1)
     truth : ndarray of bool of shape (n, k)
 
     Returns
