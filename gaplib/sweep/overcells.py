@@ -18,12 +18,11 @@ from gaplib.sweep.scores import auc, truths
 
 LEAST = 3  # datasets of a kind, cells of a summary
 LEVEL = 0.05
+FACTORS = ("dataset", "encoder")  # whose effects the cells of one share
 INTERVALS = ["low", "high", "predicted_low", "predicted_high"]
 
 
-def summary(
-    table: pd.DataFrame, value: str = "difference", se: str = "se", by: Sequence[str] = ("dataset", "encoder")
-) -> dict[str, float]:
+def summary(table: pd.DataFrame, value: str = "difference") -> dict[str, float]:
     """Random-effects summary of cells with known standard errors: mean, spread, and what to expect of a new cell.
 
     Each cell's effect is the mean plus an effect of its dataset, one of its encoder, one of its own, and its error; the
@@ -33,17 +32,16 @@ def summary(
     Parameters
     ----------
     table : DataFrame
-        One row a cell, as from `verdicts.contrasts`.
-    value, se : str
-        Columns of the effect and its standard error.
-    by : sequence of str
-        Columns of the factors; one with a single level is left out.
+        One row a cell, as from `verdicts.contrasts`: dataset, encoder, the effect and its standard error, se.
+    value : str
+        Column of the effect.
 
     Returns
     -------
     dict
         cells; mean, se, low, high (95 %); tau, the standard deviation of true effects over cells, and its parts,
-        tau_{factor} and tau_cell; predicted_low and predicted_high, 95 %, of the true effect in a new cell.
+        tau_dataset and tau_encoder, where there are several, and tau_cell; predicted_low and predicted_high, 95 %, of
+        the true effect in a new cell.
 
     Raises
     ------
@@ -61,12 +59,12 @@ def summary(
     >>> round(found["mean"], 4), round(found["tau_dataset"], 4)
     (0.0107, 0.01)
     """
-    if len(table) < LEAST or table[[value, se]].isna().any(axis=None) or (table[se] < 0).any():
-        raise ValueError(f"needed: {LEAST} cells or more, each with {value!r} and {se!r}; got {len(table)} rows")
-    unit = float(table[value].std() + table[se].mean()) or 1.0  # so that the search has numbers near 1
+    if len(table) < LEAST or table[[value, "se"]].isna().any(axis=None) or (table["se"] < 0).any():
+        raise ValueError(f"needed: {LEAST} cells or more, each with {value!r} and 'se'; got {len(table)} rows")
+    unit = float(table[value].std() + table["se"].mean()) or 1.0  # so that the search has numbers near 1
     effects = table[value].to_numpy(float) / unit
-    errors = table[se].to_numpy(float) / unit
-    factors = [name for name in by if table[name].nunique() > 1]
+    errors = table["se"].to_numpy(float) / unit
+    factors = [name for name in FACTORS if table[name].nunique() > 1]
     shared = _shared(table, factors)
     taus = _taus(effects, errors, shared)
     precision = np.linalg.inv(_covariance(errors, shared, taus))
@@ -82,7 +80,7 @@ def summary(
     return {"cells": len(effects)} | {name: unit * number for name, number in told.items()}
 
 
-def summaries(table: pd.DataFrame, by: list[str], value: str = "difference", se: str = "se") -> pd.DataFrame:
+def summaries(table: pd.DataFrame, by: list[str], value: str = "difference") -> pd.DataFrame:
     """`summary` of each group of cells, one row a group, in their order.
 
     Parameters
@@ -91,7 +89,7 @@ def summaries(table: pd.DataFrame, by: list[str], value: str = "difference", se:
         One row a cell and group.
     by : list of str
         The columns that tell the groups apart.
-    value, se : str
+    value : str
         As in `summary`.
 
     Returns
@@ -114,7 +112,7 @@ def summaries(table: pd.DataFrame, by: list[str], value: str = "difference", se:
     rows = []
     for group, part in table.groupby(by, sort=False):
         few = {"cells": len(part), "mean": part[value].mean()}
-        found = summary(part, value, se) if len(part) >= LEAST else few
+        found = summary(part, value) if len(part) >= LEAST else few
         rows.append(dict(zip(by, group, strict=True)) | found)
     return pd.DataFrame(rows).reindex(columns=[*by, "cells", "mean", *INTERVALS])
 
@@ -166,7 +164,7 @@ def compare(table: pd.DataFrame, by: str, value: str = "squared", unit: str = "d
     Returns
     -------
     dict
-        by, one, other (the kinds), units (how many of each), difference (one - other), p (two-sided; NaN with fewer
+        one, other (the kinds), units (how many of each), difference (one - other), p (two-sided; NaN with fewer
         than three a kind), smallest_p (that there could be with so many), told (in words).
 
     Raises
@@ -193,7 +191,7 @@ def compare(table: pd.DataFrame, by: str, value: str = "squared", unit: str = "d
     told = f"p = {p:.2f} over {len(one)} and {len(other)} {unit}s, of which the smallest possible is {smallest:.2f}"
     if np.isnan(p):
         told = f"not asked: {len(one)} and {len(other)} {unit}s, and a kind must be known by {LEAST} or more"
-    row = {"by": by, "one": kinds[0], "other": kinds[1], "units": (len(one), len(other))}
+    row = {"one": kinds[0], "other": kinds[1], "units": (len(one), len(other))}
     return row | {"difference": float(one.mean() - other.mean()), "p": p, "smallest_p": smallest, "told": told}
 
 
@@ -249,15 +247,13 @@ def predictors_of(features: Features, seeds: Sequence[int]) -> dict[str, str | f
     return told | {"factor_mean": float(np.mean(factors)), "factor_variance": float(np.var(factors))}
 
 
-def from_convergence(table: pd.DataFrame, at: str = "published", end: str = "converged") -> pd.DataFrame:
-    """How much AUC at lambda 0 a training leaves on the table: dataset, encoder, from_convergence.
+def from_convergence(table: pd.DataFrame) -> pd.DataFrame:
+    """How much AUC at lambda 0 the published training leaves on the table: dataset, encoder, from_convergence.
 
     Parameters
     ----------
     table : DataFrame
         From `verdicts.contrasts`, of one treatment and head under both trainings.
-    at, end : str
-        Names of the trainings.
 
     Examples
     --------
@@ -266,10 +262,10 @@ def from_convergence(table: pd.DataFrame, at: str = "published", end: str = "con
     [0.25]
     """
     auc_0 = table.pivot(index=["dataset", "encoder"], columns="training", values="auc_0")
-    return (auc_0[end] - auc_0[at]).rename("from_convergence").reset_index()
+    return (auc_0["converged"] - auc_0["published"]).rename("from_convergence").reset_index()
 
 
-def rank_correlations(table: pd.DataFrame, effect: str, names: Sequence[str], by: str = "dataset") -> pd.DataFrame:
+def rank_correlations(table: pd.DataFrame, effect: str, names: Sequence[str]) -> pd.DataFrame:
     """Rank correlation of an effect with each of its possible predictors, over cells.
 
     The interval takes cells as independent, which those of one dataset are not; what is left of the correlation when
@@ -282,7 +278,6 @@ def rank_correlations(table: pd.DataFrame, effect: str, names: Sequence[str], by
     effect : str
     names : sequence of str
         Columns that may predict it.
-    by : str
 
     Returns
     -------
@@ -306,7 +301,7 @@ def rank_correlations(table: pd.DataFrame, effect: str, names: Sequence[str], by
         with np.errstate(divide="ignore"):
             reach = norm.isf(LEVEL / 2) * np.sqrt((1 + rho**2 / 2) / (len(table) - 3)) if len(table) > 3 else np.nan
             low, high = np.tanh(np.arctanh(rho) + np.array([-reach, reach]))
-        kept = [table[table[by] != one] for one in table[by].unique()]
+        kept = [table[table["dataset"] != one] for one in table["dataset"].unique()]
         without = [spearmanr(part[name], part[effect]).statistic for part in kept if len(part) > 2]
         ends = (np.min(without), np.max(without)) if without else (np.nan, np.nan)
         rows.append((name, len(table), rho, low, high, *ends))
