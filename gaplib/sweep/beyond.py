@@ -55,55 +55,42 @@ def learn_lambda(
     seeds = checks.check_seeds(seeds)
     start = check_lambda(start, "start")
     pairs = checks.labelled(features, seeds)
-    drawn = runs(features, seeds)
+    examples = _examples(features, pairs, seeds, start)
+    lam = examples.moved.lams.clone()
+    path = []
+
+    def learn(_, step):
+        def keep_and_step():
+            path.append(lam.detach().clone())
+            step()
+
+        return probe.train(examples, seeds, probe.Head(), training, step=keep_and_step, lam=lam, lam_lr=lr)
+
+    with work.bar(training.epochs, f"{features.about.name} x {features.encoder}, learned lambda") as step:
+        (trained,) = work.side_by_side(learn, [0], step)
+    test = torch.as_tensor(pairs.test).expand(len(seeds), -1)
+    scores = probe.score(examples.moved, trained.weights, probe.Head(), test)[:, 0]
+    aucs = macro_auc(scores, pairs.y[pairs.test], pairs.task)
+    kept = pd.DataFrame({"seed": seeds, "lam": trained.weights["lam"][:, 0].tolist(), "auc": aucs})
+    return _named(features, _walked(path, trained, seeds, training)), _named(features, kept)
+
+
+def _examples(features, pairs, seeds, start):
+    """What each seed learns from: pairs under the shift by one lambda, fitted on the train split."""
     fitted = features.rows("train")
     move = closed_form.fit_shift(pairs.image[fitted], pairs.text[fitted], np.array([start]), 0)
     image = torch.as_tensor(pairs.image)
     text = torch.as_tensor(pairs.text)
     moved = closed_form.Moved(image, text, [move] * len(seeds), np.array([start]))
+    drawn = runs(features, seeds)
     train = torch.as_tensor(np.stack([run.train for run in drawn]))
     val = torch.as_tensor(np.stack([run.val for run in drawn]))
-    examples = probe.Examples(moved, torch.as_tensor(pairs.y), pairs.task, pairs.outputs, train, val)
-    with work.bar(training.epochs, f"{features.about.name} x {features.encoder}, learned lambda") as step:
-        (learned,) = work.side_by_side(lambda _, step: _learn(examples, seeds, lr, training, step), [0], step)
-    path, best = learned
-    test = torch.as_tensor(pairs.test).expand(len(seeds), -1)
-    logits = _logits(moved, best.weights, test)[:, :, 0].numpy()
-    aucs = [float(macro_auc(of_seed, pairs.y[pairs.test], pairs.task)) for of_seed in logits]
-    kept = pd.DataFrame({"seed": seeds, "lam": best.weights["lam"][:, 0].tolist(), "auc": aucs})
-    return _named(features, _walked(path, best, seeds, training)), _named(features, kept)
+    return probe.Examples(moved, torch.as_tensor(pairs.y), pairs.task, pairs.outputs, train, val)
 
 
-def _learn(examples, seeds, lr, training, step):
-    """Lambdas (seeds, 1) after each epoch, and the best weights, lambda among them."""
-    moved = examples.moved
-    weights = probe.initial(seeds, 1, moved.halves[0].x.shape[1], examples.outputs, probe.Head())
-    groups = [{"params": list(weights.values())}]
-    weights["lam"] = moved.lams.clone()
-    groups.append({"params": [weights["lam"]], "lr": lr, "weight_decay": 0.0})
-    for weight in weights.values():
-        weight.requires_grad_()
-    best = probe.Best(weights, training)
-    path = []
-
-    def logits_of(rows):
-        return _logits(moved, weights, rows)
-
-    for epoch in probe.descend(examples, logits_of, groups, seeds, training):
-        best.update(epoch, examples.validation_loss(logits_of, 4 * training.batch), weights)
-        path.append(weights["lam"].detach().clone())
-        step()
-        if best.over:
-            return path, best
-
-
-def _logits(moved, weights, rows):
-    return probe.logits(moved.project(weights["weight"], rows, weights["lam"]), weights, probe.Head())
-
-
-def _walked(path, best, seeds, training):
+def _walked(path, trained, seeds, training):
     """The path of every seed until it stopped."""
-    ends = torch.clamp(best.epoch[:, 0] + training.patience, max=len(path)).tolist()
+    ends = torch.clamp(trained.kept[:, 0] + training.patience, max=len(path)).tolist()
     records = []
     for place, (seed, end) in enumerate(zip(seeds, ends, strict=True)):
         records += [(seed, epoch, float(path[epoch][place])) for epoch in range(end)]
