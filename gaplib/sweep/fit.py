@@ -1,6 +1,6 @@
 """From runs to their scores: fit the treatment, train the probes, score validation and test rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -9,25 +9,25 @@ import torch
 
 from gaplib.sweep import probe, work
 from gaplib.sweep.checks import Labelled
-from gaplib.sweep.closed_form import Moved, joined
+from gaplib.sweep.closed_form import TREATMENTS, Moved, joined
 from gaplib.sweep.runs import Run
 from gaplib.sweep.scores import macro_auc
 
 
 class Plan(NamedTuple):
-    """What is done in every run.
+    """What is done in every run; `strengths` are each treatment's own, by its name."""
 
-    `lams` are the strengths of all treatments, one treatment's after the other's, `counts` how many each has.
-    """
-
-    treatments: list[Callable]
-    counts: list[int]
-    lams: np.ndarray
+    strengths: dict[str, np.ndarray]
     fit_on: str
     head: probe.Head
     training: probe.Training | probe.Converged
     times: list[int]
     device: str
+
+    @property
+    def lams(self) -> np.ndarray:
+        """The strengths of all treatments, one treatment's after the other's."""
+        return np.concatenate([*self.strengths.values()])
 
     @property
     def converged(self) -> bool:
@@ -85,11 +85,10 @@ def _largest_product(plan, pairs, runs):
 def _move(plan, pairs, run):
     """The run's treatments, fitted."""
     rows = slice(None) if plan.fit_on == "all" else run.fitted
-    own = np.split(plan.lams, np.cumsum(plan.counts)[:-1])
     image = pairs.image[rows]
     text = pairs.text[rows]
-    moves = [treat(image, text, lams, run.seed) for treat, lams in zip(plan.treatments, own, strict=True)]
-    return joined(moves, plan.counts)
+    moves = [TREATMENTS[name](image, text, lams, run.seed) for name, lams in plan.strengths.items()]
+    return joined(moves, [len(lams) for lams in plan.strengths.values()])
 
 
 def _trained(plan, pairs, moved, runs, step):

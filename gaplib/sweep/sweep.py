@@ -12,7 +12,6 @@ from gaplib.encoders import pick_device
 from gaplib.features import Features
 from gaplib.names import pick
 from gaplib.sweep import checks, probe
-from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.fit import Plan, fit
 from gaplib.sweep.runs import runs
 from gaplib.sweep.scores import CELL, choose, curve, metrics, ranked, truths
@@ -169,9 +168,8 @@ def sweeps(
     """
     treatments = checks.check_treatments(treatments)
     lams = checks.check_lambdas(lams)
-    columns = _columns(treatments, lams)
     plan = Plan(
-        **_by_column(columns, treatments),
+        strengths=_strengths(treatments, lams),
         fit_on=pick(["train", "all"], fit_on, "rows to fit the treatment on:"),
         head=checks.check_head(fusion, hidden, training),
         training=training,
@@ -185,32 +183,25 @@ def sweeps(
     drawn = runs(features, seeds, sets, share)
     checks.check_runs(drawn, pairs.y, share)
     parts = fit(plan, pairs, drawn, f"{features.about.name} x {features.encoder}, {', '.join(treatments)}")
+    trained = [(name, lam) for name, own in plan.strengths.items() for lam in own]
     made = []
     for name in treatments:
-        places = [columns.index((name if lam else treatments[0], lam)) for lam in lams]
+        places = [trained.index((name if lam else treatments[0], lam)) for lam in lams]
         cell = _cell(features, plan, name, share)
         made.append(_gathered([part.at(places) for part in parts], lams, pairs, drawn, cell))
     return made
 
 
-def _columns(treatments, lams):
+def _strengths(treatments, lams):
     """What is trained on: every treatment at every strength, but only the first at 0, where all are the same."""
-    others = [(name, lam) for name in treatments[1:] for lam in lams if lam]
-    return [(treatments[0], lam) for lam in lams] + others
+    first, *others = treatments
+    moved = np.array([lam for lam in lams if lam])
+    return {first: np.array(lams)} | dict.fromkeys(others, moved)
 
 
 def _needed(seeds, plan):
     """The seeds that probes depend on: converged ones on none, but for the placebo, whose direction they draw."""
-    return seeds[:1] if plan.converged and TREATMENTS["placebo"] not in plan.treatments else seeds
-
-
-def _by_column(columns, treatments):
-    """The columns as a plan has them."""
-    return {
-        "treatments": [TREATMENTS[name] for name in treatments],
-        "counts": [sum(name == one for one, _ in columns) for name in treatments],
-        "lams": np.array([lam for _, lam in columns]),
-    }
+    return seeds[:1] if plan.converged and "placebo" not in plan.strengths else seeds
 
 
 def _cell(features, plan, treatment, share):
