@@ -58,10 +58,9 @@ def fit(plan: Plan, pairs: Labelled, runs: Sequence[Run], describe: str) -> list
     text, image = (torch.as_tensor(x, dtype=dtype, device=plan.device) for x in (pairs.text, pairs.image))
 
     def fit_some(some, step):
-        moves = [_move(plan, pairs, run) for run in some]
-        moved = Moved(image, text, moves, plan.lams)
+        moved = Moved(image, text, [_move(plan, pairs, run) for run in some], plan.lams)
         trained = _trained(plan, pairs, moved, some, step)
-        return _part(plan, pairs, moved, moves, trained, some)
+        return _part(plan, pairs, moved, trained, some)
 
     together = _together(plan, runs)
     steps = len(plan.training.strengths) if plan.converged else max([plan.training.epochs, *plan.times])
@@ -101,7 +100,7 @@ def _trained(plan, pairs, moved, runs, step):
     return probe.train(examples, [run.seed for run in runs], plan.head, plan.training, plan.times, step)
 
 
-def _part(plan, pairs, moved, moves, trained, runs):
+def _part(plan, pairs, moved, trained, runs):
     """What trained probes score."""
     rows = {"val": [run.val for run in runs], "test": [pairs.test] * len(runs)}
     logits = {}
@@ -113,7 +112,7 @@ def _part(plan, pairs, moved, moves, trained, runs):
             then = probe.score(moved, weights, plan.head, places)
             aucs = [macro_auc(some, pairs.y[at], pairs.task) for some, at in zip(then, of_runs, strict=True)]
             path[epoch, split] = np.array(aucs)
-    return Part(probe.Probes.of(trained, moved, moves, plan.head), logits, path)
+    return Part(probe.Probes.of(trained, moved, plan.head), logits, path)
 
 
 def _stacked(rows, moved):

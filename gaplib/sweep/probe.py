@@ -102,11 +102,11 @@ class Probes:
     head: Head
 
     @classmethod
-    def of(cls, trained: Trained, moved: Moved, moves: list[Move], head: Head) -> "Probes":
+    def of(cls, trained: Trained, moved: Moved, head: Head) -> "Probes":
         """What was trained on moved rows."""
         weights = trained.weights | {"weight": moved.folded(trained.weights["weight"])}
         arrays = {name: weight.numpy(force=True) for name, weight in weights.items()}
-        unfolded = [move._replace(linear=None) for move in moves]
+        unfolded = [move._replace(linear=None) for move in moved.moves]
         return cls(arrays, trained.kept.numpy(force=True), unfolded, tuple(moved.lams[0].tolist()), head)
 
     def at(self, places: Sequence[int]) -> "Probes":
