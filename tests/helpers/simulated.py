@@ -105,7 +105,7 @@ def made(world, rng, **cell):
     tables = []
     for split, (scores, y, _) in parts.items():
         columns = scores.reshape(-1, len(y)).T
-        aucs = sweep.auc(columns, np.repeat(y[:, None], columns.shape[1], axis=1))
+        aucs = sweep.auc(columns, y[:, None])
         tables.append(pd.DataFrame(named | places | {"split": split, "metric": "auc", "value": aucs}))
     scores, y, groups = parts["test"]
     seeds = np.arange(len(sets))
@@ -120,5 +120,5 @@ def many(world, studies, rng):
 def p_over_seeds(run):
     """What papers do: a t-test of AUC(1) - AUC(0) over the seeds of one training set and one test set."""
     of_seeds = run.scores[run.sets == 0, :, :, 0]
-    rises = [np.diff(sweep.auc(scores[[0, -1]].T, np.repeat(run.truth, 2, axis=1))) for scores in of_seeds]
+    rises = [np.diff(sweep.auc(scores[[0, -1]].T, run.truth)) for scores in of_seeds]
     return ttest_1samp(np.concatenate(rises), 0).pvalue
