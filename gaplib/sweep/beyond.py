@@ -12,7 +12,6 @@ from gaplib.features import Features
 from gaplib.modulate import check_lambda, shift
 from gaplib.rows import check
 from gaplib.sweep import checks, closed_form, probe, work
-from gaplib.sweep.runs import runs
 from gaplib.sweep.scores import auc, macro_auc
 from gaplib.sweep.sweep import SEEDS
 
@@ -55,7 +54,7 @@ def learn_lambda(
     seeds = checks.check_seeds(seeds)
     start = check_lambda(start, "start")
     pairs = checks.labelled(features, seeds)
-    examples = _examples(features, pairs, seeds, start)
+    examples = _examples(pairs, seeds, start)
     lam = examples.moved.lams.clone()
     path = []
 
@@ -75,16 +74,15 @@ def learn_lambda(
     return _named(features, _walked(path, trained, seeds, training)), _named(features, kept)
 
 
-def _examples(features, pairs, seeds, start):
+def _examples(pairs, seeds, start):
     """What each seed learns from: pairs under the shift by one lambda, fitted on the train split."""
-    fitted = features.rows("train")
+    fitted = pairs.runs[0].fitted
     move = closed_form.fit_shift(pairs.image[fitted], pairs.text[fitted], np.array([start]), 0)
     image = torch.as_tensor(pairs.image)
     text = torch.as_tensor(pairs.text)
     moved = closed_form.Moved(image, text, [move] * len(seeds), np.array([start]))
-    drawn = runs(features, seeds)
-    train = torch.as_tensor(np.stack([run.train for run in drawn]))
-    val = torch.as_tensor(np.stack([run.val for run in drawn]))
+    train = torch.as_tensor(np.stack([run.train for run in pairs.runs]))
+    val = torch.as_tensor(np.stack([run.val for run in pairs.runs]))
     return probe.Examples(moved, torch.as_tensor(pairs.y), pairs.task, pairs.outputs, train, val)
 
 

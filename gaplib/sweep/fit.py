@@ -10,7 +10,6 @@ import torch
 from gaplib.sweep import probe, work
 from gaplib.sweep.checks import Labelled
 from gaplib.sweep.closed_form import TREATMENTS, Moved, joined
-from gaplib.sweep.runs import Run
 from gaplib.sweep.scores import macro_auc
 
 
@@ -52,8 +51,8 @@ class Part(NamedTuple):
         return Part(self.probes.at(places), logits, path)
 
 
-def fit(plan: Plan, pairs: Labelled, runs: Sequence[Run], describe: str) -> list[Part]:
-    """The results of runs, in their order: side by side on a CPU, all of one size together on a GPU."""
+def fit(plan: Plan, pairs: Labelled, describe: str) -> list[Part]:
+    """The results of the runs, in their order: side by side on a CPU, all of one size together on a GPU."""
     dtype = torch.float64 if plan.converged else torch.float32
     text, image = (torch.as_tensor(x, dtype=dtype, device=plan.device) for x in (pairs.text, pairs.image))
 
@@ -62,10 +61,10 @@ def fit(plan: Plan, pairs: Labelled, runs: Sequence[Run], describe: str) -> list
         trained = _trained(plan, pairs, moved, some, step)
         return _part(plan, pairs, moved, trained, some)
 
-    together = _together(plan, runs)
+    together = _together(plan, pairs.runs)
     steps = len(plan.training.strengths) if plan.converged else max([plan.training.epochs, *plan.times])
     with work.bar(len(together) * steps, describe) as step:
-        return work.side_by_side(fit_some, together, step, _largest_product(plan, pairs, runs))
+        return work.side_by_side(fit_some, together, step, _largest_product(plan, pairs))
 
 
 def _together(plan, runs):
@@ -75,9 +74,9 @@ def _together(plan, runs):
     return [list(some) for _, some in groupby(runs, lambda run: (len(run.train), len(run.val)))]
 
 
-def _largest_product(plan, pairs, runs):
+def _largest_product(plan, pairs):
     """Operations of the largest product of a step of training."""
-    rows = max(len(run.train) for run in runs) if plan.converged else plan.training.batch
+    rows = max(len(run.train) for run in pairs.runs) if plan.converged else plan.training.batch
     return 2 * rows * pairs.image.shape[1] * len(plan.lams) * max(plan.head.hidden, pairs.outputs)
 
 

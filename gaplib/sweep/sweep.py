@@ -13,7 +13,6 @@ from gaplib.features import Features
 from gaplib.names import pick
 from gaplib.sweep import checks, probe
 from gaplib.sweep.fit import Plan, fit
-from gaplib.sweep.runs import runs
 from gaplib.sweep.scores import CELL, choose, curve, metrics, ranked, truths
 
 LAMS = tuple(np.round(np.linspace(0, 1, 11), 1).tolist())
@@ -178,17 +177,15 @@ def sweeps(
     )
     checks.check_sets(sets, share)
     seeds = _needed(checks.check_seeds(seeds), plan)
-    pairs = checks.labelled(features, seeds)
+    pairs = checks.labelled(features, seeds, sets, share)
     checks.check_memory(plan.head, plan.lams, pairs.image.shape[1])
-    drawn = runs(features, seeds, sets, share)
-    checks.check_runs(drawn, pairs.y, share)
-    parts = fit(plan, pairs, drawn, f"{features.about.name} x {features.encoder}, {', '.join(treatments)}")
+    parts = fit(plan, pairs, f"{features.about.name} x {features.encoder}, {', '.join(treatments)}")
     trained = [(name, lam) for name, own in plan.strengths.items() for lam in own]
     made = []
     for name in treatments:
         places = [trained.index((name if lam else treatments[0], lam)) for lam in lams]
         cell = _cell(features, plan, name, share)
-        made.append(_gathered([part.at(places) for part in parts], lams, pairs, drawn, cell))
+        made.append(_gathered([part.at(places) for part in parts], lams, pairs, cell))
     return made
 
 
@@ -216,28 +213,28 @@ def _cell(features, plan, treatment, share):
     }
 
 
-def _gathered(parts, lams, pairs, drawn, cell):
+def _gathered(parts, lams, pairs, cell):
     """The sweep that the parts of its runs are."""
     logits = {split: list(chain.from_iterable(part.logits[split] for part in parts)) for split in ("val", "test")}
     paths = {key: np.concatenate([part.path[key] for part in parts]) for key in parts[0].path}
     return Sweep(
-        table=_table(logits, lams, pairs, drawn, cell),
+        table=_table(logits, lams, pairs, cell),
         scores=ranked(np.stack(logits["test"]), pairs.task),
         truth=truths(pairs.y[pairs.test], pairs.task, pairs.outputs),
         probes=probe.Probes.stacked([part.probes for part in parts]),
         lams=tuple(lams),
         groups=pairs.groups,
-        sets=np.array([run.set for run in drawn]),
-        seeds=np.array([run.seed for run in drawn]),
-        path=_path_table(paths, lams, drawn, cell) if paths else None,
+        sets=np.array([run.set for run in pairs.runs]),
+        seeds=np.array([run.seed for run in pairs.runs]),
+        path=_path_table(paths, lams, pairs.runs, cell) if paths else None,
     )
 
 
-def _table(logits, lams, pairs, drawn, cell):
+def _table(logits, lams, pairs, cell):
     """All metrics of every split, run and lambda."""
     records = []
     for split, of_runs in logits.items():
-        for run, of_run in zip(drawn, of_runs, strict=True):
+        for run, of_run in zip(pairs.runs, of_runs, strict=True):
             y = pairs.y[run.val if split == "val" else pairs.test]
             for lam, of_lam in zip(lams, of_run, strict=True):
                 values = metrics(of_lam, y, pairs.task)
@@ -245,11 +242,11 @@ def _table(logits, lams, pairs, drawn, cell):
     return _tidy(records, ["lam", "set", "seed", "split", "metric", "value"], cell)
 
 
-def _path_table(paths, lams, drawn, cell):
+def _path_table(paths, lams, runs, cell):
     """The AUC of every epoch, split, run and lambda."""
     records = []
     for (epoch, split), aucs in paths.items():
-        for run, of_run in zip(drawn, aucs, strict=True):
+        for run, of_run in zip(runs, aucs, strict=True):
             at = (run.set, run.seed, epoch, split, "auc")
             records += [(lam, *at, value) for lam, value in zip(lams, of_run, strict=True)]
     return _tidy(records, ["lam", "set", "seed", "epoch", "split", "metric", "value"], cell)
