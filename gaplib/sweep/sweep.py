@@ -33,18 +33,17 @@ class Sweep:
     is such a table of the AUC along training, with epoch, or None. `scores`, float32 (runs, lambdas, test rows,
     outputs), are what its AUCs rank: logits, or logarithms of probabilities where there are several classes. `truth`,
     bool (test rows, outputs), are the labels; what the macro mean leaves out is in neither. `groups` (test rows) name
-    the patient, lesion or image that a row belongs to; by default each has its own. `sets` and `seeds` (runs,) say what
-    a run is.
+    the patient, lesion or image that a row belongs to. `sets` and `seeds` (runs,) say what a run is.
     """
 
     table: pd.DataFrame
     scores: np.ndarray
     truth: np.ndarray
     probes: probe.Probes
-    lams: tuple = ()
-    groups: np.ndarray | None = None
-    sets: np.ndarray | None = None
-    seeds: np.ndarray | None = None
+    lams: tuple[float, ...]
+    groups: np.ndarray
+    sets: np.ndarray
+    seeds: np.ndarray
     path: pd.DataFrame | None = None
 
     @property

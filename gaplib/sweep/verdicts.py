@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from gaplib.rows import check_seed
+from gaplib.sweep.scores import CELL
 from gaplib.sweep.sweep import Sweep
 from gaplib.sweep.uncertainty import Contrast, auc_pseudovalues, contrast
 
 VERDICTS = ("better", "worse", "equivalent", "undecided")
 CONTROLS = ("placebo", "rescale", "standardise")
-RESULTS = ["lam", "set", "seed", "split", "metric", "value"]  # the columns of a sweep's table that do not name its cell
 LEVEL = 0.05
 MARGIN = 0.005
 
@@ -43,20 +43,20 @@ def rises(runs: Sequence[Sweep]) -> pd.DataFrame:
     ValueError
         If there is no run, something is no sweep, a run lacks lambda 0 or 1, or a row has no group.
     """
-    return pd.DataFrame([_row(run, contrast(_auc(run, 1.0) - _auc(run, 0.0))) for run in _checked(runs)])
+    return pd.DataFrame([_row(run) for run in _checked(runs)])
 
 
-def _row(run, rise):
+def _row(run):
     """What is known of one run."""
-    groups = _groups(run)
-    test = run.table[(run.table["metric"] == "auc") & (run.table["split"] == "test") & (run.table["set"] == 0)]
-    means = test.groupby("lam")["value"].mean()
+    zero = _auc(run, 0.0)
+    one = _auc(run, 1.0)
+    rise = contrast(one - zero)
     return _cell(run) | {
-        "n_test": len(groups),
-        "groups": groups.max() + 1,
-        "resamples": len(np.unique(run.sets)) - 1,
-        "auc_0": means[0.0],
-        "auc_1": means[1.0],
+        "n_test": len(run.truth),
+        "groups": zero.shape[1],
+        "resamples": len(zero) - 1,
+        "auc_0": zero[0].mean(),
+        "auc_1": one[0].mean(),
         "difference": rise.difference,
         "se_rows": rise.se_rows,
         "se_sets": rise.se_sets,
@@ -142,7 +142,7 @@ def intermediate(runs: Sequence[Sweep]) -> pd.DataFrame:
     """
     rows = []
     for run in _checked(runs):
-        lam = _chosen(run)
+        lam = run.best
         chosen = _auc(run, lam)
         zero = contrast(chosen - _auc(run, 0.0))
         one = contrast(chosen - _auc(run, 1.0))
@@ -154,13 +154,6 @@ def intermediate(runs: Sequence[Sweep]) -> pd.DataFrame:
     table["p_over_1"] = _holm_by_family(table, table["p_over_1"].where(opened)).clip(upper=1)
     table["intermediate"] = table["p_over_1"] <= LEVEL
     return table
-
-
-def _chosen(run):
-    """The lambda with the best validation AUC of the training set itself; the smallest of equally good ones."""
-    table = run.table
-    rows = table[(table["metric"] == "auc") & (table["split"] == "val") & (table["set"] == 0)]
-    return float(rows.groupby("lam")["value"].mean().idxmax())
 
 
 def leads(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
@@ -293,7 +286,7 @@ def _checked(runs):
     for run in runs:
         if not {0.0, 1.0} <= set(run.lams):
             raise ValueError(f"lambdas 0 and 1 are needed in every sweep, got {list(run.lams)}")
-        if run.sets is None or 0 not in run.sets:
+        if 0 not in run.sets:
             raise ValueError(f"{_cell(run)}: no run of training set 0, the training set itself; got sets {run.sets}")
         groups = _groups(run)
         if len(groups) != len(run.truth) or (groups < 0).any():
@@ -306,11 +299,11 @@ def _checked(runs):
 
 def _groups(run):
     """Codes of the rows that are drawn together; -1 where there is none."""
-    return np.arange(len(run.truth)) if run.groups is None else pd.factorize(np.asarray(run.groups))[0]
+    return pd.factorize(run.groups)[0]
 
 
 def _cell(run):
-    return run.table.drop(columns=RESULTS).iloc[0].to_dict()
+    return run.table[CELL].iloc[0].to_dict()
 
 
 def _auc(run, lam):

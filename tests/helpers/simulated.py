@@ -5,7 +5,6 @@ neighbouring lambdas is alike. A probe is the difference of the means of the two
 probe w the AUC of the population is Phi(w.mean / (sqrt(2) |w|)), so the truth is a mean over training sets.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +14,6 @@ from scipy.stats import norm, ttest_1samp
 from gaplib import sweep
 
 WIDTH = 8
-
-
-@dataclass(frozen=True, repr=False)
-class Made(sweep.Sweep):
-    """A sweep with the training set and seed of each run."""
-
-    sets: np.ndarray | None = None
-    seeds: np.ndarray | None = None
 
 
 class World(NamedTuple):
@@ -109,7 +100,9 @@ def made(world, rng, **cell):
         tables.append(pd.DataFrame(named | places | {"split": split, "metric": "auc", "value": aucs}))
     scores, y, groups = parts["test"]
     seeds = np.arange(len(sets))
-    return Made(pd.concat(tables), scores[..., None], y[:, None], None, tuple(lams.tolist()), groups, sets, seeds)
+    return sweep.Sweep(
+        pd.concat(tables), scores[..., None], y[:, None], None, tuple(lams.tolist()), groups, sets, seeds
+    )
 
 
 def many(world, studies, rng):
