@@ -24,15 +24,13 @@ COPIES = 6  # of the weights: gradient, two moments, the best so far, and a mome
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
     """Seeds as a list, each of them once."""
-    if isinstance(seeds, str) or not np.iterable(seeds):
-        raise ValueError(f"seeds must be a list of numbers, got {seeds!r}")
+    _check_list(seeds, "seeds must be a list of numbers")
     return _each_once([check_seed(seed) for seed in seeds], "seed")
 
 
 def check_treatments(names: Sequence[str]) -> list[str]:
     """Names of treatments as a list, each of them once."""
-    if isinstance(names, str) or not np.iterable(names):
-        raise ValueError(f"treatments must be a list of names, got {names!r}")
+    _check_list(names, "treatments must be a list of names")
     return _each_once([pick([*TREATMENTS], name, "treatment") for name in names], "treatment")
 
 
@@ -42,6 +40,11 @@ def check_lambdas(lams: Sequence[float]) -> list[float]:
     if len(lams) < 2:
         raise ValueError(f"a sweep needs at least two lambdas, got {lams}")
     return _each_once(lams, "lambda")
+
+
+def _check_list(values, needed):
+    if isinstance(values, str) or not np.iterable(values):
+        raise ValueError(f"{needed}, got {values!r}")
 
 
 def _each_once(values, name):
@@ -70,8 +73,7 @@ def check_times(times: Sequence[int] | None, training: Training | Converged) -> 
     if isinstance(training, Converged):
         raise ValueError("times are epochs, which a converged probe does not have; give a sweep.Training")
     needed = "times must be a list of epochs, 1 or more"
-    if not np.iterable(times):
-        raise ValueError(f"{needed}, got {times!r}")
+    _check_list(times, needed)
     return sorted(_each_once([check_whole(time, needed) for time in times], "time"))
 
 
