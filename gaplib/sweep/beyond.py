@@ -71,7 +71,7 @@ def learn_lambda(
     scores = probe.score(examples.moved, trained.weights, probe.Head(), test)[:, 0]
     aucs = macro_auc(scores, pairs.y[pairs.test], pairs.task)
     kept = pd.DataFrame({"seed": seeds, "lam": trained.weights["lam"][:, 0].tolist(), "auc": aucs})
-    return _named(features, _walked(path, trained, seeds, training)), _named(features, kept)
+    return _of_cell(features, _walked(path, trained, seeds, training)), _of_cell(features, kept)
 
 
 def _examples(pairs, seeds, start):
@@ -109,7 +109,7 @@ def retrieval(features: Features, lams: Sequence[float], k: int = 10) -> pd.Data
     for lam in lams:
         recall = measures.recall_at_k(*shift(*test, lam, gap), k)
         records += [(lam, f"recall@{k} {way.replace('_', ' ')}", value) for way, value in recall._asdict().items()]
-    return _named(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
+    return _of_cell(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
 
 
 def zero_shot(features: Features, prompts: np.ndarray, lams: Sequence[float]) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def zero_shot(features: Features, prompts: np.ndarray, lams: Sequence[float]) ->
         moved_image, moved_prompts = shift(image, prompts, lam, gap)
         told = _zero_shot_scores(moved_image @ moved_prompts.T, truth, features.about.task)
         records += [(lam, f"zero-shot {metric}", value) for metric, value in told.items()]
-    return _named(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
+    return _of_cell(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
 
 
 def _zero_shot_scores(cosine, truth, task):
@@ -161,7 +161,7 @@ def _zero_shot_scores(cosine, truth, task):
     }
 
 
-def _named(features, table):
+def _of_cell(features, table):
     table.insert(0, "encoder", features.encoder)
     table.insert(0, "dataset", features.about.name)
     return table

@@ -245,7 +245,7 @@ def train(
     size `lam_lr` and without weight decay, and kept among the weights.
     """
     moved = examples.moved
-    drawn = initial(seeds, moved.lams.shape[1], moved.halves[0].x.shape[1], examples.outputs, head)
+    drawn = initial(seeds, moved.lams.shape[1], moved.modalities[0].x.shape[1], examples.outputs, head)
     weights = {name: weight.to(moved.lams).requires_grad_() for name, weight in drawn.items()}
     groups = [{"params": list(weights.values())}]
     if lam is not None:
