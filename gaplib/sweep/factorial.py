@@ -71,12 +71,12 @@ def factorial(
         return pd.concat(work.side_by_side(one, jobs, step), ignore_index=True)
 
 
-def _told(runs):
+def _told(swept):
     """What there is to say of the treatments of one cell."""
-    table = verdicts.rises(runs)
+    table = verdicts.rises(swept)
     if not {"shift", *verdicts.CONTROLS} <= set(table["treatment"]):
         return table
-    return table.merge(verdicts.leads(runs).assign(treatment="shift"), "left")
+    return table.merge(verdicts.leads(swept).assign(treatment="shift"), "left")
 
 
 def _digest(features):

@@ -170,10 +170,10 @@ def treatments(**qualities):
 
 
 def test_lambda_matters_only_where_shift_beats_every_control_by_the_margin():
-    clear = verdicts.settle(verdicts.leads(treatments(shift=0.6))).iloc[0]
+    clear = verdicts.judge_leads(verdicts.leads(treatments(shift=0.6))).iloc[0]
     assert clear["matters"] and clear["over_placebo"] > 0.05
-    assert not verdicts.settle(verdicts.leads(treatments(shift=0.6), margin=0.2))["matters"].any()
-    tied = verdicts.settle(verdicts.leads(treatments(shift=0.6, standardise=0.6))).iloc[0]
+    assert not verdicts.judge_leads(verdicts.leads(treatments(shift=0.6), margin=0.2))["matters"].any()
+    tied = verdicts.judge_leads(verdicts.leads(treatments(shift=0.6, standardise=0.6))).iloc[0]
     assert not tied["matters"] and tied["over_standardise"] == 0 and tied["over_rescale"] == clear["over_rescale"]
     runs = treatments(shift=0.6)
     with pytest.raises(ValueError, match="no sweep of treatment rescale"):
