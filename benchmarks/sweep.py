@@ -3,7 +3,7 @@
     python benchmarks/sweep.py [--epochs N] [--large] [--starts [ROUNDS]]
 
 Both train the published probes on made features of a data set's size, the same number of epochs and none stopped
-early. The loop is that of tests/plain.py, timed on one cell (one lambda, one seed), with the published four
+early. The loop is that of tests/helpers/plain.py, timed on one cell (one lambda, one seed), with the published four
 DataLoader processes and with none; the batched sweep is timed on all 55. Seconds include moving, scoring and, for the
 loop, its processes. Cost per epoch leaves out what does not repeat: it is the difference between runs of 1 and of N
 epochs. Heads with hidden units and more lambdas take a tenth of the epochs, as is printed; ratios are always of equal

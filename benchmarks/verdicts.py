@@ -18,9 +18,11 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
-from simulated import Made, World, made, many, p_over_seeds, truth
+from simulated import World, made, many, p_over_seeds, truth
 
+from gaplib import sweep
 from gaplib.sweep import verdicts
+from gaplib.sweep.scores import CELL
 
 WORLDS = {
     "as below": World(),
@@ -39,9 +41,8 @@ def cost(rows=20_000, classes=430, runs=9):
     scores = rng.standard_normal((runs, 2, rows, classes), np.float32)
     scores[:, :, np.arange(rows), label] += 1
     sets = np.maximum(np.arange(runs) - 4, 0)
-    names = ["dataset", "treatment", "set", "split", "metric", "lam", "value"]
-    table = pd.DataFrame([("large", "shift", 0, "test", "auc", lam, 0.5) for lam in (0.0, 1.0)], columns=names)
-    run = Made(table.assign(seed=0), scores, label[:, None] == np.arange(classes), None, (0.0, 1.0), label, sets, sets)
+    table = pd.DataFrame([dict.fromkeys(CELL, "large")])
+    run = sweep.Sweep(table, scores, label[:, None] == np.arange(classes), None, (0.0, 1.0), label, sets, sets)
     start = time.perf_counter(), time.process_time()
     verdicts.contrasts([run])
     took = time.perf_counter() - start[0]

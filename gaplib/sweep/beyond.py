@@ -12,7 +12,6 @@ from gaplib.features import Features
 from gaplib.modulate import check_lambda, shift
 from gaplib.rows import check
 from gaplib.sweep import checks, closed_form, probe, work
-from gaplib.sweep.runs import runs
 from gaplib.sweep.scores import auc, macro_auc
 from gaplib.sweep.sweep import SEEDS
 
@@ -55,55 +54,41 @@ def learn_lambda(
     seeds = checks.check_seeds(seeds)
     start = check_lambda(start, "start")
     pairs = checks.labelled(features, seeds)
-    drawn = runs(features, seeds)
-    fitted = features.rows("train")
+    examples = _examples(pairs, seeds, start)
+    lam = examples.moved.lams.clone()
+    path = []
+
+    def learn(_, step):
+        def keep_and_step():
+            path.append(lam.detach().clone())
+            step()
+
+        return probe.train(examples, seeds, probe.Head(), training, step=keep_and_step, lam=lam, lam_lr=lr)
+
+    with work.bar(training.epochs, f"{features.about.name} x {features.encoder}, learned lambda") as step:
+        (trained,) = work.side_by_side(learn, [0], step)
+    test = torch.as_tensor(pairs.test).expand(len(seeds), -1)
+    scores = probe.score(examples.moved, trained.weights, probe.Head(), test)[:, 0]
+    aucs = macro_auc(scores, pairs.y[pairs.test], pairs.task)
+    kept = pd.DataFrame({"seed": seeds, "lam": trained.weights["lam"][:, 0].tolist(), "auc": aucs})
+    return _of_cell(features, _walked(path, trained, seeds, training)), _of_cell(features, kept)
+
+
+def _examples(pairs, seeds, start):
+    """What each seed learns from: pairs under the shift by one lambda, fitted on the train split."""
+    fitted = pairs.runs[0].fitted
     move = closed_form.fit_shift(pairs.image[fitted], pairs.text[fitted], np.array([start]), 0)
     image = torch.as_tensor(pairs.image)
     text = torch.as_tensor(pairs.text)
     moved = closed_form.Moved(image, text, [move] * len(seeds), np.array([start]))
-    train = torch.as_tensor(np.stack([run.train for run in drawn]))
-    val = torch.as_tensor(np.stack([run.val for run in drawn]))
-    examples = probe.Examples(moved, torch.as_tensor(pairs.y), pairs.task, pairs.outputs, train, val)
-    with work.bar(training.epochs, f"{features.about.name} x {features.encoder}, learned lambda") as step:
-        (learned,) = work.side_by_side(lambda _, step: _learn(examples, seeds, lr, training, step), [0], step)
-    path, best = learned
-    test = torch.as_tensor(pairs.test).expand(len(seeds), -1)
-    logits = _logits(moved, best.weights, test)[:, :, 0].numpy()
-    aucs = [float(macro_auc(of_seed, pairs.y[pairs.test], pairs.task)) for of_seed in logits]
-    kept = pd.DataFrame({"seed": seeds, "lam": best.weights["lam"][:, 0].tolist(), "auc": aucs})
-    return _named(features, _walked(path, best, seeds, training)), _named(features, kept)
+    train = torch.as_tensor(np.stack([run.train for run in pairs.runs]))
+    val = torch.as_tensor(np.stack([run.val for run in pairs.runs]))
+    return probe.Examples(moved, torch.as_tensor(pairs.y), pairs.task, pairs.outputs, train, val)
 
 
-def _learn(examples, seeds, lr, training, step):
-    """Lambdas (seeds, 1) after each epoch, and the best weights, lambda among them."""
-    moved = examples.moved
-    weights = probe.initial(seeds, 1, moved.halves[0].x.shape[1], examples.outputs, probe.Head())
-    groups = [{"params": list(weights.values())}]
-    weights["lam"] = moved.lams.clone()
-    groups.append({"params": [weights["lam"]], "lr": lr, "weight_decay": 0.0})
-    for weight in weights.values():
-        weight.requires_grad_()
-    best = probe.Best(weights, training)
-    path = []
-
-    def logits_of(rows):
-        return _logits(moved, weights, rows)
-
-    for epoch in probe.descend(examples, logits_of, groups, seeds, training):
-        best.update(epoch, examples.validation_loss(logits_of, 4 * training.batch), weights)
-        path.append(weights["lam"].detach().clone())
-        step()
-        if best.over:
-            return path, best
-
-
-def _logits(moved, weights, rows):
-    return probe.logits(moved.project(weights["weight"], rows, weights["lam"]), weights, probe.Head())
-
-
-def _walked(path, best, seeds, training):
+def _walked(path, trained, seeds, training):
     """The path of every seed until it stopped."""
-    ends = torch.clamp(best.epoch[:, 0] + training.patience, max=len(path)).tolist()
+    ends = torch.clamp(trained.kept[:, 0] + training.patience, max=len(path)).tolist()
     records = []
     for place, (seed, end) in enumerate(zip(seeds, ends, strict=True)):
         records += [(seed, epoch, float(path[epoch][place])) for epoch in range(end)]
@@ -124,7 +109,7 @@ def retrieval(features: Features, lams: Sequence[float], k: int = 10) -> pd.Data
     for lam in lams:
         recall = measures.recall_at_k(*shift(*test, lam, gap), k)
         records += [(lam, f"recall@{k} {way.replace('_', ' ')}", value) for way, value in recall._asdict().items()]
-    return _named(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
+    return _of_cell(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
 
 
 def zero_shot(features: Features, prompts: np.ndarray, lams: Sequence[float]) -> pd.DataFrame:
@@ -163,7 +148,7 @@ def zero_shot(features: Features, prompts: np.ndarray, lams: Sequence[float]) ->
         moved_image, moved_prompts = shift(image, prompts, lam, gap)
         told = _zero_shot_scores(moved_image @ moved_prompts.T, truth, features.about.task)
         records += [(lam, f"zero-shot {metric}", value) for metric, value in told.items()]
-    return _named(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
+    return _of_cell(features, pd.DataFrame(records, columns=["lam", "metric", "value"]))
 
 
 def _zero_shot_scores(cosine, truth, task):
@@ -176,7 +161,7 @@ def _zero_shot_scores(cosine, truth, task):
     }
 
 
-def _named(features, table):
+def _of_cell(features, table):
     table.insert(0, "encoder", features.encoder)
     table.insert(0, "dataset", features.about.name)
     return table

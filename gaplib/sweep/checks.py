@@ -15,7 +15,7 @@ from gaplib.names import pick
 from gaplib.rows import check_pairs, check_seed, check_whole, scan
 from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.probe import Converged, Head, Training
-from gaplib.sweep.runs import Run, runs
+from gaplib.sweep.runs import Run, draw_runs
 from gaplib.sweep.scores import truths
 
 FUSIONS = {"early": (0, 128), "late": (64,)}  # and the published sizes of their hidden layers
@@ -24,15 +24,13 @@ COPIES = 6  # of the weights: gradient, two moments, the best so far, and a mome
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
     """Seeds as a list, each of them once."""
-    if isinstance(seeds, str) or not np.iterable(seeds):
-        raise ValueError(f"seeds must be a list of numbers, got {seeds!r}")
+    _check_list(seeds, "seeds must be a list of numbers")
     return _each_once([check_seed(seed) for seed in seeds], "seed")
 
 
 def check_treatments(names: Sequence[str]) -> list[str]:
     """Names of treatments as a list, each of them once."""
-    if isinstance(names, str) or not np.iterable(names):
-        raise ValueError(f"treatments must be a list of names, got {names!r}")
+    _check_list(names, "treatments must be a list of names")
     return _each_once([pick([*TREATMENTS], name, "treatment") for name in names], "treatment")
 
 
@@ -42,6 +40,11 @@ def check_lambdas(lams: Sequence[float]) -> list[float]:
     if len(lams) < 2:
         raise ValueError(f"a sweep needs at least two lambdas, got {lams}")
     return _each_once(lams, "lambda")
+
+
+def _check_list(values, needed):
+    if isinstance(values, str) or not np.iterable(values):
+        raise ValueError(f"{needed}, got {values!r}")
 
 
 def _each_once(values, name):
@@ -70,8 +73,7 @@ def check_times(times: Sequence[int] | None, training: Training | Converged) -> 
     if isinstance(training, Converged):
         raise ValueError("times are epochs, which a converged probe does not have; give a sweep.Training")
     needed = "times must be a list of epochs, 1 or more"
-    if not np.iterable(times):
-        raise ValueError(f"{needed}, got {times!r}")
+    _check_list(times, needed)
     return sorted(_each_once([check_whole(time, needed) for time in times], "time"))
 
 
@@ -99,7 +101,7 @@ class Labelled(NamedTuple):
     """Labelled pairs, checked.
 
     `image` and `text` (n, d); `y` as `pairs.targets` gives it, without columns that cannot be learned; `outputs` of a
-    probe; `test` rows, and their `groups`.
+    probe; `test` rows, and their `groups`; `runs`, what is trained on.
     """
 
     image: np.ndarray
@@ -109,17 +111,19 @@ class Labelled(NamedTuple):
     outputs: int
     test: np.ndarray
     groups: np.ndarray
+    runs: list[Run]
 
 
-def labelled(features: Features, seeds: Sequence[int]) -> Labelled:
-    """Labelled pairs of features whose splits can be learned from and scored.
+def labelled(features: Features, seeds: Sequence[int], sets: int = 1, share: float = 1.0) -> Labelled:
+    """Labelled pairs of features whose splits can be learned from and scored, and the runs of so many training sets.
 
     Raises
     ------
     ValueError
-        If a row is not of unit norm, a split is missing, or labels cannot be learned or scored.
+        If a row is not of unit norm, a split is missing, labels cannot be learned or scored, or a training set or its
+        validation rows hold one class.
     """
-    columns = learnable_labels(features, seeds)
+    columns = _learnable_labels(features, seeds)
     image, text = check_pairs(*features.paired())
     scan(image, "image")
     scan(text, "text")
@@ -127,12 +131,15 @@ def labelled(features: Features, seeds: Sequence[int]) -> Labelled:
     y = features.targets[:, columns] if task == "multilabel" else features.targets
     outputs = 1 if task == "binary" else len(columns)
     test = features.rows("test")
-    return Labelled(image, text, y, task, outputs, test, features.pairs["group"].to_numpy()[test])
+    groups = features.pairs["group"].to_numpy()[test]
+    drawn = draw_runs(features, seeds, sets, share)
+    _check_runs(drawn, y, share)
+    return Labelled(image, text, y, task, outputs, test, groups, drawn)
 
 
-def check_runs(some: Sequence[Run], y: np.ndarray, share: float) -> None:
+def _check_runs(drawn, y, share):
     """Refuse training sets from which nothing can be learned."""
-    for run in some:
+    for run in drawn:
         for rows in (run.train, run.val):
             if not len(rows) or (y[rows] == y[rows[0]]).all():
                 raise ValueError(
@@ -140,14 +147,14 @@ def check_runs(some: Sequence[Run], y: np.ndarray, share: float) -> None:
                 )
 
 
-def learnable_labels(features: Features, seeds: Sequence[int]) -> np.ndarray:
+def _learnable_labels(features, seeds):
     """The places of the labels that can be learned and scored; a ValueError where there are none, or too few rows."""
     about = features.about
     where = f"dataset {about.name!r}"
     if about.task is None:
         raise ValueError(f"{where} has no labels, and a sweep learns labels; cone, gap and modulate need none")
     check_labels(features.pairs, about, where)
-    of_seeds = runs(features, seeds if not len(features.rows("val")) else seeds[:1])
+    of_seeds = draw_runs(features, seeds if not len(features.rows("val")) else seeds[:1])
     rows = {"train": [run.train for run in of_seeds]}
     rows["val"] = [run.val for run in of_seeds]
     rows["test"] = [features.rows("test")]
@@ -173,7 +180,8 @@ def _varying(still, labels, where):
     if still.all():
         raise ValueError(f"{where}: no label varies in every split ({names}); take more pairs")
     if still.any():
-        warnings.warn(f"{where}: left out, for it never varies in some split: {names}", stacklevel=5)
+        # Callers lie at several depths, so no line of theirs is named; the message names the dataset.
+        warnings.warn(f"{where}: left out, for it never varies in some split: {names}", stacklevel=1)
     return np.flatnonzero(~still)
 
 

@@ -6,7 +6,7 @@ from gaplib.sweep import overcells, verdicts
 
 
 def gap_helps(contrasts: pd.DataFrame, leads: pd.DataFrame) -> str:
-    """(a) Does reducing the gap help? From `verdicts.judge` of shifts, and `verdicts.settle` of leads.
+    """(a) Does reducing the gap help? From `verdicts.judge` of shifts, and `verdicts.judge_leads`.
 
     Examples
     --------

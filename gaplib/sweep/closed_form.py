@@ -183,7 +183,7 @@ def _squares(along, square, steps):
     return 1 + 2 * steps * along + steps**2 * square
 
 
-class Half:
+class Modality:
     """One modality of all pairs, its rows `x` (n, d), and a move of it for each run.
 
     `directions` are v (runs, strengths, d), `along` x . v (runs, n, strengths), `added` a and `measured` b
@@ -247,7 +247,7 @@ class Moved:
         self.lams = torch.as_tensor(np.array([lams] * len(moves)), dtype=text.dtype, device=text.device)
         named = enumerate([(text, "text"), (image, "image")])  # as in [text | image]
         self.moves = moves
-        self.halves = [Half(x, moves, place, lams, name) for place, (x, name) in named]
+        self.modalities = [Modality(x, moves, place, lams, name) for place, (x, name) in named]
 
     def project(self, weight, rows, lams=None):
         """Text and image parts of w . x' for each run's pairs `rows` (runs, batch).
@@ -256,17 +256,19 @@ class Moved:
         strengths) instead of the strengths that the moves were fitted for.
         """
         lams = self.lams if lams is None else lams
-        return [half.project(part, lams, rows) for half, part in zip(self.halves, weight.chunk(2, -1), strict=True)]
+        parts = zip(self.modalities, weight.chunk(2, -1), strict=True)
+        return [modality.project(part, lams, rows) for modality, part in parts]
 
     def folded(self, weight):
         """A w, for weights (runs, strengths, outputs, 2 d)."""
-        return torch.cat([half.folded(part) for half, part in zip(self.halves, weight.chunk(2, -1), strict=True)], -1)
+        parts = zip(self.modalities, weight.chunk(2, -1), strict=True)
+        return torch.cat([modality.folded(part) for modality, part in parts], -1)
 
     def rows(self, rows):
         """Moved rows [text | image] of each run's pairs `rows` (runs, k): (runs, strengths, k, 2 d)."""
-        return torch.cat([half.rows(self.lams, rows) for half in self.halves], -1)
+        return torch.cat([modality.rows(self.lams, rows) for modality in self.modalities], -1)
 
     def at(self, place):
         """The same rows under one of the strengths, by its place."""
-        text, image = (half.x for half in self.halves)
+        text, image = (modality.x for modality in self.modalities)
         return Moved(image, text, [move.at([place]) for move in self.moves], self.lams[0, [place]].numpy(force=True))

@@ -1,6 +1,6 @@
 """From runs to their scores: fit the treatment, train the probes, score validation and test rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -9,25 +9,24 @@ import torch
 
 from gaplib.sweep import probe, work
 from gaplib.sweep.checks import Labelled
-from gaplib.sweep.closed_form import Moved, joined
-from gaplib.sweep.runs import Run
+from gaplib.sweep.closed_form import TREATMENTS, Moved, joined
 from gaplib.sweep.scores import macro_auc
 
 
 class Plan(NamedTuple):
-    """What is done in every run.
+    """What is done in every run; `strengths` are each treatment's own, by its name."""
 
-    `lams` are the strengths of all treatments, one treatment's after the other's, `counts` how many each has.
-    """
-
-    treatments: list[Callable]
-    counts: list[int]
-    lams: np.ndarray
+    strengths: dict[str, np.ndarray]
     fit_on: str
     head: probe.Head
     training: probe.Training | probe.Converged
     times: list[int]
     device: str
+
+    @property
+    def lams(self) -> np.ndarray:
+        """The strengths of all treatments, one treatment's after the other's."""
+        return np.concatenate([*self.strengths.values()])
 
     @property
     def converged(self) -> bool:
@@ -52,21 +51,20 @@ class Part(NamedTuple):
         return Part(self.probes.at(places), logits, path)
 
 
-def fit(plan: Plan, pairs: Labelled, runs: Sequence[Run], describe: str) -> list[Part]:
-    """The results of runs, in their order: side by side on a CPU, all of one size together on a GPU."""
+def fit(plan: Plan, pairs: Labelled, describe: str) -> list[Part]:
+    """The results of the runs, in their order: side by side on a CPU, all of one size together on a GPU."""
     dtype = torch.float64 if plan.converged else torch.float32
     text, image = (torch.as_tensor(x, dtype=dtype, device=plan.device) for x in (pairs.text, pairs.image))
 
     def fit_some(some, step):
-        moves = [_move(plan, pairs, run) for run in some]
-        moved = Moved(image, text, moves, plan.lams)
+        moved = Moved(image, text, [_move(plan, pairs, run) for run in some], plan.lams)
         trained = _trained(plan, pairs, moved, some, step)
-        return _part(plan, pairs, moved, moves, trained, some)
+        return _part(plan, pairs, moved, trained, some)
 
-    together = _together(plan, runs)
+    together = _together(plan, pairs.runs)
     steps = len(plan.training.strengths) if plan.converged else max([plan.training.epochs, *plan.times])
     with work.bar(len(together) * steps, describe) as step:
-        return work.side_by_side(fit_some, together, step, _largest_product(plan, pairs, runs))
+        return work.side_by_side(fit_some, together, step, _largest_product(plan, pairs))
 
 
 def _together(plan, runs):
@@ -76,20 +74,19 @@ def _together(plan, runs):
     return [list(some) for _, some in groupby(runs, lambda run: (len(run.train), len(run.val)))]
 
 
-def _largest_product(plan, pairs, runs):
+def _largest_product(plan, pairs):
     """Operations of the largest product of a step of training."""
-    rows = max(len(run.train) for run in runs) if plan.converged else plan.training.batch
+    rows = max(len(run.train) for run in pairs.runs) if plan.converged else plan.training.batch
     return 2 * rows * pairs.image.shape[1] * len(plan.lams) * max(plan.head.hidden, pairs.outputs)
 
 
 def _move(plan, pairs, run):
     """The run's treatments, fitted."""
     rows = slice(None) if plan.fit_on == "all" else run.fitted
-    own = np.split(plan.lams, np.cumsum(plan.counts)[:-1])
     image = pairs.image[rows]
     text = pairs.text[rows]
-    moves = [treat(image, text, lams, run.seed) for treat, lams in zip(plan.treatments, own, strict=True)]
-    return joined(moves, plan.counts)
+    moves = [TREATMENTS[name](image, text, lams, run.seed) for name, lams in plan.strengths.items()]
+    return joined(moves, [len(lams) for lams in plan.strengths.values()])
 
 
 def _trained(plan, pairs, moved, runs, step):
@@ -102,7 +99,7 @@ def _trained(plan, pairs, moved, runs, step):
     return probe.train(examples, [run.seed for run in runs], plan.head, plan.training, plan.times, step)
 
 
-def _part(plan, pairs, moved, moves, trained, runs):
+def _part(plan, pairs, moved, trained, runs):
     """What trained probes score."""
     rows = {"val": [run.val for run in runs], "test": [pairs.test] * len(runs)}
     logits = {}
@@ -114,7 +111,7 @@ def _part(plan, pairs, moved, moves, trained, runs):
             then = probe.score(moved, weights, plan.head, places)
             aucs = [macro_auc(some, pairs.y[at], pairs.task) for some, at in zip(then, of_runs, strict=True)]
             path[epoch, split] = np.array(aucs)
-    return Part(probe.Probes.of(trained, moved, moves, plan.head), logits, path)
+    return Part(probe.Probes.of(trained, moved, plan.head), logits, path)
 
 
 def _stacked(rows, moved):

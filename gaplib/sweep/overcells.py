@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import comb
 from scipy.stats import norm, permutation_test, spearmanr
@@ -14,18 +13,16 @@ from gaplib import cone
 from gaplib.features import Features
 from gaplib.gap import gap_vector
 from gaplib.modulate import shifted_norms
-from gaplib.rows import check_pairs
 from gaplib.sweep.checks import labelled
 from gaplib.sweep.scores import auc, truths
 
 LEAST = 3  # datasets of a kind, cells of a summary
 LEVEL = 0.05
+FACTORS = ("dataset", "encoder")  # whose effects the cells of one share
 INTERVALS = ["low", "high", "predicted_low", "predicted_high"]
 
 
-def summary(
-    table: pd.DataFrame, value: str = "difference", se: str = "se", by: Sequence[str] = ("dataset", "encoder")
-) -> dict[str, float]:
+def summary(table: pd.DataFrame, value: str = "difference") -> dict[str, float]:
     """Random-effects summary of cells with known standard errors: mean, spread, and what to expect of a new cell.
 
     Each cell's effect is the mean plus an effect of its dataset, one of its encoder, one of its own, and its error; the
@@ -35,17 +32,16 @@ def summary(
     Parameters
     ----------
     table : DataFrame
-        One row a cell, as from `verdicts.contrasts`.
-    value, se : str
-        Columns of the effect and its standard error.
-    by : sequence of str
-        Columns of the factors; one with a single level is left out.
+        One row a cell, as from `verdicts.contrasts`: dataset, encoder, the effect and its standard error, se.
+    value : str
+        Column of the effect.
 
     Returns
     -------
     dict
         cells; mean, se, low, high (95 %); tau, the standard deviation of true effects over cells, and its parts,
-        tau_{factor} and tau_cell; predicted_low and predicted_high, 95 %, of the true effect in a new cell.
+        tau_dataset and tau_encoder, where there are several, and tau_cell; predicted_low and predicted_high, 95 %, of
+        the true effect in a new cell.
 
     Raises
     ------
@@ -63,12 +59,12 @@ def summary(
     >>> round(found["mean"], 4), round(found["tau_dataset"], 4)
     (0.0107, 0.01)
     """
-    if len(table) < LEAST or table[[value, se]].isna().any(axis=None) or (table[se] < 0).any():
-        raise ValueError(f"needed: {LEAST} cells or more, each with {value!r} and {se!r}; got {len(table)} rows")
-    unit = float(table[value].std() + table[se].mean()) or 1.0  # so that the search has numbers near 1
+    if len(table) < LEAST or table[[value, "se"]].isna().any(axis=None) or (table["se"] < 0).any():
+        raise ValueError(f"needed: {LEAST} cells or more, each with {value!r} and 'se'; got {len(table)} rows")
+    unit = float(table[value].std() + table["se"].mean()) or 1.0  # so that the search has numbers near 1
     effects = table[value].to_numpy(float) / unit
-    errors = table[se].to_numpy(float) / unit
-    factors = [name for name in by if table[name].nunique() > 1]
+    errors = table["se"].to_numpy(float) / unit
+    factors = [name for name in FACTORS if table[name].nunique() > 1]
     shared = _shared(table, factors)
     taus = _taus(effects, errors, shared)
     precision = np.linalg.inv(_covariance(errors, shared, taus))
@@ -84,7 +80,7 @@ def summary(
     return {"cells": len(effects)} | {name: unit * number for name, number in told.items()}
 
 
-def summaries(table: pd.DataFrame, by: list[str], value: str = "difference", se: str = "se") -> pd.DataFrame:
+def summaries(table: pd.DataFrame, by: list[str], value: str = "difference") -> pd.DataFrame:
     """`summary` of each group of cells, one row a group, in their order.
 
     Parameters
@@ -93,7 +89,7 @@ def summaries(table: pd.DataFrame, by: list[str], value: str = "difference", se:
         One row a cell and group.
     by : list of str
         The columns that tell the groups apart.
-    value, se : str
+    value : str
         As in `summary`.
 
     Returns
@@ -116,7 +112,7 @@ def summaries(table: pd.DataFrame, by: list[str], value: str = "difference", se:
     rows = []
     for group, part in table.groupby(by, sort=False):
         few = {"cells": len(part), "mean": part[value].mean()}
-        found = summary(part, value, se) if len(part) >= LEAST else few
+        found = summary(part, value) if len(part) >= LEAST else few
         rows.append(dict(zip(by, group, strict=True)) | found)
     return pd.DataFrame(rows).reindex(columns=[*by, "cells", "mean", *INTERVALS])
 
@@ -168,7 +164,7 @@ def compare(table: pd.DataFrame, by: str, value: str = "squared", unit: str = "d
     Returns
     -------
     dict
-        by, one, other (the kinds), units (how many of each), difference (one - other), p (two-sided; NaN with fewer
+        one, other (the kinds), units (how many of each), difference (one - other), p (two-sided; NaN with fewer
         than three a kind), smallest_p (that there could be with so many), told (in words).
 
     Raises
@@ -195,7 +191,7 @@ def compare(table: pd.DataFrame, by: str, value: str = "squared", unit: str = "d
     told = f"p = {p:.2f} over {len(one)} and {len(other)} {unit}s, of which the smallest possible is {smallest:.2f}"
     if np.isnan(p):
         told = f"not asked: {len(one)} and {len(other)} {unit}s, and a kind must be known by {LEAST} or more"
-    row = {"by": by, "one": kinds[0], "other": kinds[1], "units": (len(one), len(other))}
+    row = {"one": kinds[0], "other": kinds[1], "units": (len(one), len(other))}
     return row | {"difference": float(one.mean() - other.mean()), "p": p, "smallest_p": smallest, "told": told}
 
 
@@ -211,69 +207,53 @@ def _means_apart(one, other, axis=-1):
     return one.mean(axis) - other.mean(axis)
 
 
-def predictors(image: ArrayLike, text: ArrayLike, truth: np.ndarray, gap: np.ndarray) -> dict[str, float]:
-    """What may predict how a cell reacts to lambda = 1, from its embeddings.
+def predictors_of(features: Features, seeds: Sequence[int]) -> dict[str, str | float]:
+    """What may predict how a cell reacts to lambda = 1, from the embeddings of its test rows.
+
+    The gap is that of its train split.
 
     Parameters
     ----------
-    image, text : array_like of shape (n, d)
-        Unit rows; row i of both is a pair.
-    truth : ndarray of bool of shape (n, outputs)
-        Labels.
-    gap : ndarray of shape (d,)
-        Mean image less mean text, of training rows.
+    features : features.Features
+    seeds : sequence of int
 
     Returns
     -------
     dict
-        n; centroid_distance; resultant_image and resultant_text (mean resultant length R); signal_image and
-        signal_text, how far the AUC of x.gap alone lies from .5, mean over outputs; factor_mean and factor_variance of
-        1 / |x'| of both modalities, where |x'|^2 = 1 + 2 s x.gap + s^2 |gap|^2 and s is -1/2 for images, 1/2 for texts.
+        dataset, encoder; n; centroid_distance; resultant_image and resultant_text (mean resultant length R);
+        signal_image and signal_text, how far the AUC of x.gap alone lies from .5, mean over outputs; factor_mean and
+        factor_variance of 1 / |x'| of both modalities, where |x'|^2 = 1 + 2 s x.gap + s^2 |gap|^2 and s is -1/2 for
+        images, 1/2 for texts.
 
     Raises
     ------
     ValueError
-        As `rows.check_pairs`.
-
-    Examples
-    --------
-    >>> same = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> found = predictors(same, same, np.array([[True], [False]]), gap=np.array([1.0, 0.0]))
-    >>> found["signal_image"], round(found["factor_mean"], 3)
-    (0.5, 1.114)
+        As `checks.labelled`.
     """
-    image, text = check_pairs(image, text)
-    told = {"n": len(image), "centroid_distance": float(np.linalg.norm(gap))}
+    pairs = labelled(features, seeds)
+    test = pairs.test
+    train = features.rows("train")
+    truth = truths(pairs.y[test], pairs.task, pairs.outputs)
+    gap = gap_vector(pairs.image[train], pairs.text[train])
+    told = {"dataset": features.about.name, "encoder": features.encoder, "n": len(test)}
+    told["centroid_distance"] = float(np.linalg.norm(gap))
     factors = []
-    for name, x, step in (("image", image, -0.5), ("text", text, 0.5)):
+    for name, x, step in (("image", pairs.image[test], -0.5), ("text", pairs.text[test], 0.5)):
         along = x @ gap
-        of_outputs = auc(np.repeat(along[:, None], truth.shape[1], axis=1), truth)
+        of_outputs = auc(along[:, None], truth)
         told[f"resultant_{name}"] = cone.mean_resultant_length(x)
         told[f"signal_{name}"] = float(np.nanmean(np.abs(of_outputs - 0.5)))
         factors.append(1 / shifted_norms(x, np.array([step]), gap))
     return told | {"factor_mean": float(np.mean(factors)), "factor_variance": float(np.var(factors))}
 
 
-def predictors_of(features: Features, seeds: Sequence[int]) -> dict[str, str | float]:
-    """`predictors` of a cell's test rows, with its dataset and encoder; the gap is that of its train split."""
-    pairs = labelled(features, seeds)
-    test = pairs.test
-    train = features.rows("train")
-    truth = truths(pairs.y[test], pairs.task, pairs.outputs)
-    gap = gap_vector(pairs.image[train], pairs.text[train])
-    found = predictors(pairs.image[test], pairs.text[test], truth, gap)
-    return {"dataset": features.about.name, "encoder": features.encoder} | found
-
-
-def from_convergence(table: pd.DataFrame, at: str = "published", end: str = "converged") -> pd.DataFrame:
-    """How much AUC at lambda 0 a training leaves on the table: dataset, encoder, from_convergence.
+def from_convergence(table: pd.DataFrame) -> pd.DataFrame:
+    """How much AUC at lambda 0 the published training leaves on the table: dataset, encoder, from_convergence.
 
     Parameters
     ----------
     table : DataFrame
         From `verdicts.contrasts`, of one treatment and head under both trainings.
-    at, end : str
-        Names of the trainings.
 
     Examples
     --------
@@ -282,10 +262,10 @@ def from_convergence(table: pd.DataFrame, at: str = "published", end: str = "con
     [0.25]
     """
     auc_0 = table.pivot(index=["dataset", "encoder"], columns="training", values="auc_0")
-    return (auc_0[end] - auc_0[at]).rename("from_convergence").reset_index()
+    return (auc_0["converged"] - auc_0["published"]).rename("from_convergence").reset_index()
 
 
-def rank_correlations(table: pd.DataFrame, effect: str, names: Sequence[str], by: str = "dataset") -> pd.DataFrame:
+def rank_correlations(table: pd.DataFrame, effect: str, names: Sequence[str]) -> pd.DataFrame:
     """Rank correlation of an effect with each of its possible predictors, over cells.
 
     The interval takes cells as independent, which those of one dataset are not; what is left of the correlation when
@@ -298,7 +278,6 @@ def rank_correlations(table: pd.DataFrame, effect: str, names: Sequence[str], by
     effect : str
     names : sequence of str
         Columns that may predict it.
-    by : str
 
     Returns
     -------
@@ -322,7 +301,7 @@ def rank_correlations(table: pd.DataFrame, effect: str, names: Sequence[str], by
         with np.errstate(divide="ignore"):
             reach = norm.isf(LEVEL / 2) * np.sqrt((1 + rho**2 / 2) / (len(table) - 3)) if len(table) > 3 else np.nan
             low, high = np.tanh(np.arctanh(rho) + np.array([-reach, reach]))
-        kept = [table[table[by] != one] for one in table[by].unique()]
+        kept = [table[table["dataset"] != one] for one in table["dataset"].unique()]
         without = [spearmanr(part[name], part[effect]).statistic for part in kept if len(part) > 2]
         ends = (np.min(without), np.max(without)) if without else (np.nan, np.nan)
         rows.append((name, len(table), rho, low, high, *ends))

@@ -102,11 +102,11 @@ class Probes:
     head: Head
 
     @classmethod
-    def of(cls, trained: Trained, moved: Moved, moves: list[Move], head: Head) -> "Probes":
+    def of(cls, trained: Trained, moved: Moved, head: Head) -> "Probes":
         """What was trained on moved rows."""
         weights = trained.weights | {"weight": moved.folded(trained.weights["weight"])}
         arrays = {name: weight.numpy(force=True) for name, weight in weights.items()}
-        unfolded = [move._replace(linear=None) for move in moves]
+        unfolded = [move._replace(linear=None) for move in moved.moves]
         return cls(arrays, trained.kept.numpy(force=True), unfolded, tuple(moved.lams[0].tolist()), head)
 
     def at(self, places: Sequence[int]) -> "Probes":
@@ -133,13 +133,16 @@ class Probes:
 def score(moved: Moved, weights: dict, head: Head, rows: torch.Tensor, chunk: int = 4096) -> np.ndarray:
     """Logits of each run's pairs `rows` (runs, k), float32 of shape (runs, lambdas, k, outputs)."""
     with torch.no_grad():
-        parts = [logits(moved.project(weights["weight"], some), weights, head) for some in rows.split(chunk, 1)]
+        parts = [logits(moved, weights, head, some) for some in rows.split(chunk, 1)]
     return torch.cat(parts, 1).movedim(2, 1).float().numpy(force=True)
 
 
-def logits(projections, weights, head):
-    """Logits (runs, batch, lambdas, outputs) from what `Moved.project` makes of the first layer's weights."""
-    text, image = projections
+def logits(moved, weights, head, rows):
+    """Logits (runs, batch, lambdas, outputs) of each run's pairs `rows` (runs, batch).
+
+    Under `lam` of the weights (runs, lambdas), if lambda is among them, else under the strengths of the moves.
+    """
+    text, image = moved.project(weights["weight"], rows, weights.get("lam"))
     first = text + image if head.fusion == "early" else torch.cat([text, image], -1)
     first = first + weights["bias"][:, None]
     if not head.hidden:
@@ -230,24 +233,31 @@ def train(
     training: Training,
     times: Sequence[int] = (),
     step: Callable = lambda: None,
+    lam: torch.Tensor | None = None,
+    lam_lr: float = 0.0,
 ) -> Trained:
     """Train one probe per (run, lambda) cell, all of them together.
 
     Each cell is exactly what a loop over single probes gives: its own seed draws `torch.nn.Linear`'s initial weights
     and, every epoch, a permutation of the training rows; AdamW; the weights of the best validation loss are kept, and
     a cell stops after `patience` epochs without a better one. For the path, all go on to the last of `times`. `step`
-    is called after every epoch.
+    is called after every epoch. If there is `lam` (runs, lambdas), it is learned, too: changed in place, by the step
+    size `lam_lr` and without weight decay, and kept among the weights.
     """
     moved = examples.moved
-    drawn = initial(seeds, moved.lams.shape[1], moved.halves[0].x.shape[1], examples.outputs, head)
+    drawn = initial(seeds, moved.lams.shape[1], moved.modalities[0].x.shape[1], examples.outputs, head)
     weights = {name: weight.to(moved.lams).requires_grad_() for name, weight in drawn.items()}
+    groups = [{"params": list(weights.values())}]
+    if lam is not None:
+        weights["lam"] = lam.requires_grad_()
+        groups.append({"params": [lam], "lr": lam_lr, "weight_decay": 0.0})
     best = Best(weights, training)
     path = {}
 
     def logits_of(rows):
-        return logits(moved.project(weights["weight"], rows), weights, head)
+        return logits(moved, weights, head, rows)
 
-    for epoch in descend(examples, logits_of, [{"params": list(weights.values())}], seeds, training):
+    for epoch in descend(examples, logits_of, groups, seeds, training):
         if not best.over:
             best.update(epoch, examples.validation_loss(logits_of, 4 * training.batch), weights)
         if epoch in times:

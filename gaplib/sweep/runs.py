@@ -21,7 +21,7 @@ class Run(NamedTuple):
     val: np.ndarray
 
 
-def runs(features: Features, seeds: Sequence[int], sets: int = 1, share: float = 1.0) -> list[Run]:
+def draw_runs(features: Features, seeds: Sequence[int], sets: int = 1, share: float = 1.0) -> list[Run]:
     """The first training set with every seed; each that is drawn with one of its own, so that both vary together."""
     val = features.rows("val")
     made = []

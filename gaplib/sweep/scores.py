@@ -60,12 +60,13 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    scores : ndarray of shape (n, k)
+    scores : ndarray of shape (..., n, k)
     truth : ndarray of bool of shape (n, k)
+        Where either has one column, it stands for all.
 
     Returns
     -------
-    ndarray of shape (k,)
+    ndarray of shape (..., k)
         NaN for a column that holds one class only.
 
     Examples
@@ -74,7 +75,7 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     array([0.75])
     """
     positives = truth.sum(0)
-    ranks = np.where(truth, rankdata(scores, axis=0), 0).sum(0)
+    ranks = np.where(truth, rankdata(scores, axis=-2), 0).sum(-2)
     with np.errstate(invalid="ignore"):
         return (ranks - positives * (positives + 1) / 2) / (positives * (len(truth) - positives))
 
@@ -91,10 +92,7 @@ def macro_auc(logits: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
     array([1., 0.])
     """
     truth = truths(y, task, logits.shape[-1])
-    columns = np.moveaxis(ranked(logits.astype(float), task), -2, 0)
-    repeats = columns[0].size // truth.shape[1]
-    each = auc(columns.reshape(len(truth), -1), np.tile(truth, repeats))
-    return np.nanmean(each.reshape(columns.shape[1:]), axis=-1)
+    return np.nanmean(auc(ranked(logits.astype(float), task), truth), axis=-1)
 
 
 def curve(table: pd.DataFrame, metric: str = "auc", split: str = "test") -> pd.DataFrame:

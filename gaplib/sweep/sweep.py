@@ -12,9 +12,7 @@ from gaplib.encoders import pick_device
 from gaplib.features import Features
 from gaplib.names import pick
 from gaplib.sweep import checks, probe
-from gaplib.sweep.closed_form import TREATMENTS
 from gaplib.sweep.fit import Plan, fit
-from gaplib.sweep.runs import runs
 from gaplib.sweep.scores import CELL, choose, curve, metrics, ranked, truths
 
 LAMS = tuple(np.round(np.linspace(0, 1, 11), 1).tolist())
@@ -35,18 +33,17 @@ class Sweep:
     is such a table of the AUC along training, with epoch, or None. `scores`, float32 (runs, lambdas, test rows,
     outputs), are what its AUCs rank: logits, or logarithms of probabilities where there are several classes. `truth`,
     bool (test rows, outputs), are the labels; what the macro mean leaves out is in neither. `groups` (test rows) name
-    the patient, lesion or image that a row belongs to; by default each has its own. `sets` and `seeds` (runs,) say what
-    a run is.
+    the patient, lesion or image that a row belongs to. `sets` and `seeds` (runs,) say what a run is.
     """
 
     table: pd.DataFrame
     scores: np.ndarray
     truth: np.ndarray
     probes: probe.Probes
-    lams: tuple = ()
-    groups: np.ndarray | None = None
-    sets: np.ndarray | None = None
-    seeds: np.ndarray | None = None
+    lams: tuple[float, ...]
+    groups: np.ndarray
+    sets: np.ndarray
+    seeds: np.ndarray
     path: pd.DataFrame | None = None
 
     @property
@@ -169,9 +166,8 @@ def sweeps(
     """
     treatments = checks.check_treatments(treatments)
     lams = checks.check_lambdas(lams)
-    columns = _columns(treatments, lams)
     plan = Plan(
-        **_by_column(columns, treatments),
+        strengths=_strengths(treatments, lams),
         fit_on=pick(["train", "all"], fit_on, "rows to fit the treatment on:"),
         head=checks.check_head(fusion, hidden, training),
         training=training,
@@ -180,37 +176,28 @@ def sweeps(
     )
     checks.check_sets(sets, share)
     seeds = _needed(checks.check_seeds(seeds), plan)
-    pairs = checks.labelled(features, seeds)
+    pairs = checks.labelled(features, seeds, sets, share)
     checks.check_memory(plan.head, plan.lams, pairs.image.shape[1])
-    drawn = runs(features, seeds, sets, share)
-    checks.check_runs(drawn, pairs.y, share)
-    parts = fit(plan, pairs, drawn, f"{features.about.name} x {features.encoder}, {', '.join(treatments)}")
+    parts = fit(plan, pairs, f"{features.about.name} x {features.encoder}, {', '.join(treatments)}")
+    trained = [(name, lam) for name, own in plan.strengths.items() for lam in own]
     made = []
     for name in treatments:
-        places = [columns.index((name if lam else treatments[0], lam)) for lam in lams]
+        places = [trained.index((name if lam else treatments[0], lam)) for lam in lams]
         cell = _cell(features, plan, name, share)
-        made.append(_gathered([part.at(places) for part in parts], lams, pairs, drawn, cell))
+        made.append(_gathered([part.at(places) for part in parts], lams, pairs, cell))
     return made
 
 
-def _columns(treatments, lams):
+def _strengths(treatments, lams):
     """What is trained on: every treatment at every strength, but only the first at 0, where all are the same."""
-    others = [(name, lam) for name in treatments[1:] for lam in lams if lam]
-    return [(treatments[0], lam) for lam in lams] + others
+    first, *others = treatments
+    moved = np.array([lam for lam in lams if lam])
+    return {first: np.array(lams)} | dict.fromkeys(others, moved)
 
 
 def _needed(seeds, plan):
     """The seeds that probes depend on: converged ones on none, but for the placebo, whose direction they draw."""
-    return seeds[:1] if plan.converged and TREATMENTS["placebo"] not in plan.treatments else seeds
-
-
-def _by_column(columns, treatments):
-    """The columns as a plan has them."""
-    return {
-        "treatments": [TREATMENTS[name] for name in treatments],
-        "counts": [sum(name == one for one, _ in columns) for name in treatments],
-        "lams": np.array([lam for _, lam in columns]),
-    }
+    return seeds[:1] if plan.converged and "placebo" not in plan.strengths else seeds
 
 
 def _cell(features, plan, treatment, share):
@@ -225,28 +212,28 @@ def _cell(features, plan, treatment, share):
     }
 
 
-def _gathered(parts, lams, pairs, drawn, cell):
+def _gathered(parts, lams, pairs, cell):
     """The sweep that the parts of its runs are."""
     logits = {split: list(chain.from_iterable(part.logits[split] for part in parts)) for split in ("val", "test")}
     paths = {key: np.concatenate([part.path[key] for part in parts]) for key in parts[0].path}
     return Sweep(
-        table=_table(logits, lams, pairs, drawn, cell),
+        table=_table(logits, lams, pairs, cell),
         scores=ranked(np.stack(logits["test"]), pairs.task),
         truth=truths(pairs.y[pairs.test], pairs.task, pairs.outputs),
         probes=probe.Probes.stacked([part.probes for part in parts]),
         lams=tuple(lams),
         groups=pairs.groups,
-        sets=np.array([run.set for run in drawn]),
-        seeds=np.array([run.seed for run in drawn]),
-        path=_path_table(paths, lams, drawn, cell) if paths else None,
+        sets=np.array([run.set for run in pairs.runs]),
+        seeds=np.array([run.seed for run in pairs.runs]),
+        path=_path_table(paths, lams, pairs.runs, cell) if paths else None,
     )
 
 
-def _table(logits, lams, pairs, drawn, cell):
+def _table(logits, lams, pairs, cell):
     """All metrics of every split, run and lambda."""
     records = []
     for split, of_runs in logits.items():
-        for run, of_run in zip(drawn, of_runs, strict=True):
+        for run, of_run in zip(pairs.runs, of_runs, strict=True):
             y = pairs.y[run.val if split == "val" else pairs.test]
             for lam, of_lam in zip(lams, of_run, strict=True):
                 values = metrics(of_lam, y, pairs.task)
@@ -254,11 +241,11 @@ def _table(logits, lams, pairs, drawn, cell):
     return _tidy(records, ["lam", "set", "seed", "split", "metric", "value"], cell)
 
 
-def _path_table(paths, lams, drawn, cell):
+def _path_table(paths, lams, runs, cell):
     """The AUC of every epoch, split, run and lambda."""
     records = []
     for (epoch, split), aucs in paths.items():
-        for run, of_run in zip(drawn, aucs, strict=True):
+        for run, of_run in zip(runs, aucs, strict=True):
             at = (run.set, run.seed, epoch, split, "auc")
             records += [(lam, *at, value) for lam, value in zip(lams, of_run, strict=True)]
     return _tidy(records, ["lam", "set", "seed", "epoch", "split", "metric", "value"], cell)

@@ -6,22 +6,22 @@ import numpy as np
 import pandas as pd
 
 from gaplib.rows import check_seed
+from gaplib.sweep.scores import CELL
 from gaplib.sweep.sweep import Sweep
 from gaplib.sweep.uncertainty import Contrast, auc_pseudovalues, contrast
 
 VERDICTS = ("better", "worse", "equivalent", "undecided")
 CONTROLS = ("placebo", "rescale", "standardise")
-RESULTS = ["lam", "set", "seed", "split", "metric", "value"]  # the columns of a sweep's table that do not name its cell
 LEVEL = 0.05
 MARGIN = 0.005
 
 
-def contrasts(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
+def contrasts(sweeps: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
     """What lambda = 1 does to the test AUC of each cell against lambda = 0, and a verdict: `judge` of `rises`."""
-    return judge(rises(runs), margin)
+    return judge(rises(sweeps), margin)
 
 
-def rises(runs: Sequence[Sweep]) -> pd.DataFrame:
+def rises(sweeps: Sequence[Sweep]) -> pd.DataFrame:
     """AUC(1) - AUC(0) of each cell on test rows, with its uncertainty from test rows and training sets.
 
     Both sources count by whole groups (`uncertainty.contrast`). Each drawn training set has a seed of its own, so its
@@ -29,34 +29,34 @@ def rises(runs: Sequence[Sweep]) -> pd.DataFrame:
 
     Parameters
     ----------
-    runs : sequence of sweep.Sweep
+    sweeps : sequence of sweep.Sweep
         Each with lambdas 0 and 1, and best with resampled training sets.
 
     Returns
     -------
     DataFrame
-        One row a run: its cell; n_test, groups, resamples (training sets beside the given one); auc_0, auc_1,
+        One row a sweep: its cell; n_test, groups, resamples (training sets beside the given one); auc_0, auc_1,
         difference; se_rows, se_sets (NaN with fewer than two resamples), se, and df, the degrees of freedom.
 
     Raises
     ------
     ValueError
-        If there is no run, something is no sweep, a run lacks lambda 0 or 1, or a row has no group.
+        If there is no sweep, something is none, a sweep lacks lambda 0 or 1, or a row has no group.
     """
-    return pd.DataFrame([_row(run, contrast(_auc(run, 1.0) - _auc(run, 0.0))) for run in _checked(runs)])
+    return pd.DataFrame([_row(sweep) for sweep in _checked(sweeps)])
 
 
-def _row(run, rise):
-    """What is known of one run."""
-    groups = _groups(run)
-    test = run.table[(run.table["metric"] == "auc") & (run.table["split"] == "test") & (run.table["set"] == 0)]
-    means = test.groupby("lam")["value"].mean()
-    return _cell(run) | {
-        "n_test": len(groups),
-        "groups": groups.max() + 1,
-        "resamples": len(np.unique(run.sets)) - 1,
-        "auc_0": means[0.0],
-        "auc_1": means[1.0],
+def _row(sweep):
+    """What is known of one sweep."""
+    zero = _auc(sweep, 0.0)
+    one = _auc(sweep, 1.0)
+    rise = contrast(one - zero)
+    return _cell(sweep) | {
+        "n_test": len(sweep.truth),
+        "groups": zero.shape[1],
+        "resamples": len(zero) - 1,
+        "auc_0": zero[0].mean(),
+        "auc_1": one[0].mean(),
         "difference": rise.difference,
         "se_rows": rise.se_rows,
         "se_sets": rise.se_sets,
@@ -117,7 +117,7 @@ def _verdict(row):
     return "equivalent" if -row.margin < row.low_90 and row.high_90 < row.margin else "undecided"
 
 
-def intermediate(runs: Sequence[Sweep]) -> pd.DataFrame:
+def intermediate(sweeps: Sequence[Sweep]) -> pd.DataFrame:
     """Whether an intermediate lambda, chosen on validation data, is better than both ends.
 
     A gate comes first: AUC(chosen) against AUC(0), two-sided, Holm-adjusted over the cells of the same treatment,
@@ -126,13 +126,13 @@ def intermediate(runs: Sequence[Sweep]) -> pd.DataFrame:
 
     Parameters
     ----------
-    runs : sequence of sweep.Sweep
+    sweeps : sequence of sweep.Sweep
         As for `contrasts`, with lambdas between 0 and 1.
 
     Returns
     -------
     DataFrame
-        One row a run: its cell; lam, as chosen; over_0 and over_1, differences of AUC; p_over_0, adjusted; p_over_1,
+        One row a sweep: its cell; lam, as chosen; over_0 and over_1, differences of AUC; p_over_0, adjusted; p_over_1,
         adjusted, and NaN where the gate is shut; intermediate, the answer.
 
     Raises
@@ -141,13 +141,13 @@ def intermediate(runs: Sequence[Sweep]) -> pd.DataFrame:
         As `contrasts`.
     """
     rows = []
-    for run in _checked(runs):
-        lam = _chosen(run)
-        chosen = _auc(run, lam)
-        zero = contrast(chosen - _auc(run, 0.0))
-        one = contrast(chosen - _auc(run, 1.0))
+    for sweep in _checked(sweeps):
+        lam = sweep.best
+        chosen = _auc(sweep, lam)
+        zero = contrast(chosen - _auc(sweep, 0.0))
+        one = contrast(chosen - _auc(sweep, 1.0))
         told = {"lam": lam, "over_0": zero.difference, "over_1": one.difference}
-        rows.append(_cell(run) | told | {"p_over_0": zero.p, "p_over_1": one.p_above(0.0)})
+        rows.append(_cell(sweep) | told | {"p_over_0": zero.p, "p_over_1": one.p_above(0.0)})
     table = pd.DataFrame(rows)
     table["p_over_0"] = _holm_by_family(table, table["p_over_0"]).clip(upper=1)
     opened = (table["p_over_0"] <= LEVEL) & (table["over_0"] > 0)
@@ -156,19 +156,12 @@ def intermediate(runs: Sequence[Sweep]) -> pd.DataFrame:
     return table
 
 
-def _chosen(run):
-    """The lambda with the best validation AUC of the training set itself; the smallest of equally good ones."""
-    table = run.table
-    rows = table[(table["metric"] == "auc") & (table["split"] == "val") & (table["set"] == 0)]
-    return float(rows.groupby("lam")["value"].mean().idxmax())
-
-
-def leads(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
+def leads(sweeps: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
     """How far `shift` at 1 is ahead of each of `CONTROLS` at 1, on the same test rows and training sets.
 
     Parameters
     ----------
-    runs : sequence of sweep.Sweep
+    sweeps : sequence of sweep.Sweep
         Of each cell the treatment "shift" and the controls.
     margin : float
         Difference of AUC.
@@ -185,17 +178,17 @@ def leads(runs: Sequence[Sweep], margin: float = MARGIN) -> pd.DataFrame:
         As `contrasts`; if a cell lacks a treatment or has it twice, or two treatments have other test rows.
     """
     cells = {}
-    for run in _checked(runs):
-        cell = _cell(run)
+    for sweep in _checked(sweeps):
+        cell = _cell(sweep)
         treatment = cell.pop("treatment")
         of_cell = cells.setdefault(tuple(cell.items()), {})
         if treatment in of_cell:
             raise ValueError(f"{cell}: treatment {treatment!r} is given twice")
-        of_cell[treatment] = run
+        of_cell[treatment] = sweep
     return pd.DataFrame([dict(cell) | _ahead(dict(cell), by, margin) for cell, by in cells.items()])
 
 
-def settle(table: pd.DataFrame) -> pd.DataFrame:
+def judge_leads(table: pd.DataFrame) -> pd.DataFrame:
     """Leads with p_holm, adjusted over the cells of the same training and head, and the answer: matters."""
     table = table.assign(p_holm=_holm_by_family(table, table["p_ahead"]).clip(upper=1))
     return table.assign(matters=table["p_holm"] <= LEVEL)
@@ -219,7 +212,7 @@ def _ahead(cell, by_treatment, margin):
     return told | {"p_ahead": max(p)}
 
 
-def sensitivity(runs: Sequence[Sweep]) -> pd.DataFrame:
+def sensitivity(sweeps: Sequence[Sweep]) -> pd.DataFrame:
     """How strongly the test AUC reacts to lambda: its least-squares slope, and the squared slope less its noise.
 
     The range (max - min) of a curve and the size of a slope grow with noise; slope^2 - se^2 does not, and is right on
@@ -228,7 +221,7 @@ def sensitivity(runs: Sequence[Sweep]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a run: its cell; resamples; slope, AUC per unit of lambda; se_rows, se_sets, se; low and high, 95 %;
+        One row a sweep: its cell; resamples; slope, AUC per unit of lambda; se_rows, se_sets, se; low and high, 95 %;
         squared.
 
     Raises
@@ -237,18 +230,18 @@ def sensitivity(runs: Sequence[Sweep]) -> pd.DataFrame:
         As `contrasts`.
     """
     rows = []
-    for run in _checked(runs):
-        away = np.array(run.lams) - np.mean(run.lams)
-        curves = np.array([_auc(run, lam) for lam in run.lams])
+    for sweep in _checked(sweeps):
+        away = np.array(sweep.lams) - np.mean(sweep.lams)
+        curves = np.array([_auc(sweep, lam) for lam in sweep.lams])
         slope = contrast(np.tensordot(away / (away**2).sum(), curves, axes=1))
         low, high = slope.interval(LEVEL)
-        told = {"resamples": len(np.unique(run.sets)) - 1, "slope": slope.difference, "low": low, "high": high}
+        told = {"resamples": len(np.unique(sweep.sets)) - 1, "slope": slope.difference, "low": low, "high": high}
         told |= {"se_rows": slope.se_rows, "se_sets": slope.se_sets, "se": slope.se}
-        rows.append(_cell(run) | told | {"squared": slope.difference**2 - slope.se**2})
+        rows.append(_cell(sweep) | told | {"squared": slope.difference**2 - slope.se**2})
     return pd.DataFrame(rows)
 
 
-def best_inside(runs: Sequence[Sweep], draws: int = 9999, seed: int = 0) -> pd.DataFrame:
+def best_inside(sweeps: Sequence[Sweep], draws: int = 9999, seed: int = 0) -> pd.DataFrame:
     """Whether the test curve is highest between 0 and 1, and how often it would be if lambda did nothing.
 
     The latter is of flat curves with the noise of this one, which neighbouring lambdas share: normal, with the
@@ -258,7 +251,7 @@ def best_inside(runs: Sequence[Sweep], draws: int = 9999, seed: int = 0) -> pd.D
     Returns
     -------
     DataFrame
-        One row a run: its cell; lam, the best one from 0 to 1 on *test* rows; inside; by_chance, a share.
+        One row a sweep: its cell; lam, the best one from 0 to 1 on *test* rows; inside; by_chance, a share.
 
     Raises
     ------
@@ -267,13 +260,13 @@ def best_inside(runs: Sequence[Sweep], draws: int = 9999, seed: int = 0) -> pd.D
     """
     rng = np.random.default_rng(check_seed(seed))
     rows = []
-    for run in _checked(runs):
-        lams = np.array([lam for lam in run.lams if 0 <= lam <= 1])
-        curves = np.array([_auc(run, lam) for lam in lams])
+    for sweep in _checked(sweeps):
+        lams = np.array([lam for lam in sweep.lams if 0 <= lam <= 1])
+        curves = np.array([_auc(sweep, lam) for lam in lams])
         drawn = lams[_flat_curves(curves, draws, rng).argmax(1)]
         best = lams[curves[:, 0].mean(1).argmax()]
         by_chance = ((drawn > 0) & (drawn < 1)).mean()
-        rows.append(_cell(run) | {"lam": best, "inside": 0 < best < 1, "by_chance": by_chance})
+        rows.append(_cell(sweep) | {"lam": best, "inside": 0 < best < 1, "by_chance": by_chance})
     return pd.DataFrame(rows)
 
 
@@ -285,39 +278,41 @@ def _flat_curves(curves, draws, rng):
     return rng.multivariate_normal(np.zeros(len(curves)), covariance, size=draws, method="eigh")
 
 
-def _checked(runs):
-    if isinstance(runs, (Sweep, pd.DataFrame)) or not all(isinstance(run, Sweep) for run in runs):
+def _checked(sweeps):
+    if isinstance(sweeps, (Sweep, pd.DataFrame)) or not all(isinstance(sweep, Sweep) for sweep in sweeps):
         raise ValueError("a list of what sweep.sweep returns is needed, as it is: [run, another]; no tables")
-    if not len(runs):
+    if not len(sweeps):
         raise ValueError("at least one sweep is needed")
-    for run in runs:
-        if not {0.0, 1.0} <= set(run.lams):
-            raise ValueError(f"lambdas 0 and 1 are needed in every sweep, got {list(run.lams)}")
-        if run.sets is None or 0 not in run.sets:
-            raise ValueError(f"{_cell(run)}: no run of training set 0, the training set itself; got sets {run.sets}")
-        groups = _groups(run)
-        if len(groups) != len(run.truth) or (groups < 0).any():
+    for sweep in sweeps:
+        if not {0.0, 1.0} <= set(sweep.lams):
+            raise ValueError(f"lambdas 0 and 1 are needed in every sweep, got {list(sweep.lams)}")
+        if 0 not in sweep.sets:
             raise ValueError(
-                f"{_cell(run)}: groups must name the patient, lesion or image of each of the {len(run.truth)} test "
+                f"{_cell(sweep)}: no run of training set 0, the training set itself; got sets {sweep.sets}"
+            )
+        groups = _groups(sweep)
+        if len(groups) != len(sweep.truth) or (groups < 0).any():
+            raise ValueError(
+                f"{_cell(sweep)}: groups must name the patient, lesion or image of each of the {len(sweep.truth)} test "
                 f"rows, and got {len(groups)}, {(groups < 0).sum()} of them empty"
             )
-    return runs
+    return sweeps
 
 
-def _groups(run):
+def _groups(sweep):
     """Codes of the rows that are drawn together; -1 where there is none."""
-    return np.arange(len(run.truth)) if run.groups is None else pd.factorize(np.asarray(run.groups))[0]
+    return pd.factorize(sweep.groups)[0]
 
 
-def _cell(run):
-    return run.table.drop(columns=RESULTS).iloc[0].to_dict()
+def _cell(sweep):
+    return sweep.table[CELL].iloc[0].to_dict()
 
 
-def _auc(run, lam):
+def _auc(sweep, lam):
     """Pseudo-values of the test AUC at a lambda, mean over seeds: (training sets, groups), the given set first."""
-    groups = _groups(run)
-    of_runs = [auc_pseudovalues(scores, run.truth, groups) for scores in run.scores[:, run.lams.index(lam)]]
-    return np.array([np.mean(np.array(of_runs)[run.sets == s], axis=0) for s in np.unique(run.sets)])
+    groups = _groups(sweep)
+    of_runs = [auc_pseudovalues(scores, sweep.truth, groups) for scores in sweep.scores[:, sweep.lams.index(lam)]]
+    return np.array([np.mean(np.array(of_runs)[sweep.sets == s], axis=0) for s in np.unique(sweep.sets)])
 
 
 def _family(table):

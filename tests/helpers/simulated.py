@@ -5,7 +5,6 @@ neighbouring lambdas is alike. A probe is the difference of the means of the two
 probe w the AUC of the population is Phi(w.mean / (sqrt(2) |w|)), so the truth is a mean over training sets.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +14,6 @@ from scipy.stats import norm, ttest_1samp
 from gaplib import sweep
 
 WIDTH = 8
-
-
-@dataclass(frozen=True, repr=False)
-class Made(sweep.Sweep):
-    """A sweep with the training set and seed of each run."""
-
-    sets: np.ndarray | None = None
-    seeds: np.ndarray | None = None
 
 
 class World(NamedTuple):
@@ -105,11 +96,13 @@ def made(world, rng, **cell):
     tables = []
     for split, (scores, y, _) in parts.items():
         columns = scores.reshape(-1, len(y)).T
-        aucs = sweep.auc(columns, np.repeat(y[:, None], columns.shape[1], axis=1))
+        aucs = sweep.auc(columns, y[:, None])
         tables.append(pd.DataFrame(named | places | {"split": split, "metric": "auc", "value": aucs}))
     scores, y, groups = parts["test"]
     seeds = np.arange(len(sets))
-    return Made(pd.concat(tables), scores[..., None], y[:, None], None, tuple(lams.tolist()), groups, sets, seeds)
+    return sweep.Sweep(
+        pd.concat(tables), scores[..., None], y[:, None], None, tuple(lams.tolist()), groups, sets, seeds
+    )
 
 
 def many(world, studies, rng):
@@ -120,5 +113,5 @@ def many(world, studies, rng):
 def p_over_seeds(run):
     """What papers do: a t-test of AUC(1) - AUC(0) over the seeds of one training set and one test set."""
     of_seeds = run.scores[run.sets == 0, :, :, 0]
-    rises = [np.diff(sweep.auc(scores[[0, -1]].T, np.repeat(run.truth, 2, axis=1))) for scores in of_seeds]
+    rises = [np.diff(sweep.auc(scores[[0, -1]].T, run.truth)) for scores in of_seeds]
     return ttest_1samp(np.concatenate(rises), 0).pvalue

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 from simulated import World, made
+from sklearn.metrics import roc_auc_score
 
 from gaplib import cone
 from gaplib.gap import gap_vector
@@ -85,21 +86,29 @@ def test_what_cannot_be_compared_is_refused():
         overcells.compare(cells, "domain")
 
 
-def test_predictors_are_those_of_the_embeddings(make_features):
+def test_predictors_of_a_cell_are_of_its_test_rows_and_of_the_gap_of_its_train_split(make_features):
     features = make_features("multiclass")
     image, text = features.paired("test")
     gap = gap_vector(*features.paired("train"))
     label = np.eye(3, dtype=bool)[features.targets[features.rows("test")]]
-    found = overcells.predictors(image, text, label, gap)
-    assert found["n"] == len(image) and found["centroid_distance"] == pytest.approx(np.linalg.norm(gap))
+    found = overcells.predictors_of(features, [42])
+    assert (found["dataset"], found["encoder"], found["n"]) == ("made", "made-encoder", len(image))
+    assert found["centroid_distance"] == pytest.approx(np.linalg.norm(gap))
     assert found["resultant_text"] == cone.mean_resultant_length(text)
+    aucs = [roc_auc_score(of_class, image @ gap) for of_class in label.T]
+    assert found["signal_image"] == pytest.approx(np.abs(np.array(aucs) - 0.5).mean())
     lengths = [np.linalg.norm(x + s * gap, axis=1) for x, s in ((image, -0.5), (text, 0.5))]
     assert found["factor_mean"] == pytest.approx((1 / np.array(lengths)).mean(), rel=1e-5)
     assert found["factor_variance"] == pytest.approx((1 / np.array(lengths)).var(), rel=1e-3)
     moved, _ = shift(image, text, 1, gap=gap)
     np.testing.assert_allclose(moved * lengths[0][:, None], image - gap / 2, atol=1e-6)
-    told = overcells.predictors(image, text, (image @ gap > 0.1)[:, None], gap)
-    assert told["signal_image"] == pytest.approx(0.5) and 0 < found["signal_image"] < 0.5
+
+
+def test_a_label_that_lies_along_the_gap_has_the_strongest_signal(make_features):
+    features = make_features("binary")
+    along = features.image @ gap_vector(*features.paired("train"))
+    features.pairs["label"] = np.where(along > np.median(along), "b", "a")
+    assert overcells.predictors_of(features, [42])["signal_image"] == pytest.approx(0.5)
 
 
 def test_rank_correlations_have_an_interval_and_are_seen_without_each_dataset():
@@ -138,12 +147,3 @@ def test_each_group_has_its_summary_and_one_of_two_cells_its_plain_mean():
     assert found.loc["published"].to_dict() == {name: whole[name] for name in found}
     assert found.loc["converged", "mean"] == few["difference"].mean() and found.loc["converged", "cells"] == 2
     assert found.loc["converged", overcells.INTERVALS].isna().all()
-
-
-def test_predictors_of_a_cell_are_of_its_test_rows_and_of_the_gap_of_its_train_split(make_features):
-    f = make_features("binary")
-    image, text = f.paired("test")
-    gap = gap_vector(*f.paired("train"))
-    truth = f.targets[f.rows("test")][:, None] == 1
-    wanted = overcells.predictors(image, text, truth, gap) | {"dataset": "made", "encoder": "made-encoder"}
-    assert overcells.predictors_of(f, [42]) == pytest.approx(wanted)

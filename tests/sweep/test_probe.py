@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from gaplib import sweep
-from gaplib.sweep.runs import runs
+from gaplib.sweep.runs import draw_runs
 from gaplib.sweep.scores import CELL
 from gaplib.sweep.sweep import Sweep
 
@@ -19,7 +19,7 @@ def one_by_one(features, treatment, lams, seeds, training, sets=1, share=1.0, **
     """Scores (runs, lambdas, rows, outputs) of single probes, and of those along the way by epoch."""
     image, text = features.paired()
     scores, paths = [], []
-    for run in runs(features, seeds, sets, share):
+    for run in draw_runs(features, seeds, sets, share):
         for lam in lams:
             moved = single.treat(treatment, image, text, run.fitted, lam, run.seed)
             labels = features.targets, features.about.task
@@ -100,23 +100,23 @@ def test_probes_score_rows_of_ones_own(make_features):
 def test_training_sets_are_drawn_by_whole_groups(make_features):
     features = make_features("binary", n=400)
     features.pairs["group"] //= 5
-    rows = [run.train for run in runs(features, [1], sets=3)]
+    rows = [run.train for run in draw_runs(features, [1], sets=3)]
     np.testing.assert_array_equal(rows[0], features.rows("train"))
     for drawn in rows[1:]:
         counts = np.bincount(drawn, minlength=len(features.pairs))[features.rows("train")].reshape(-1, 5)
         assert (counts == counts[:, :1]).all() and counts.max() > 1 and counts.sum() == 200
     assert not np.array_equal(*rows[1:])
-    eighth, half = (runs(features, [1], share=share)[0].train for share in (1 / 8, 1 / 2))
+    eighth, half = (draw_runs(features, [1], share=share)[0].train for share in (1 / 8, 1 / 2))
     assert len(eighth) == 25 and len(half) == 100 and set(eighth) < set(half)
     features.pairs.loc[3, "group"] = np.nan
     with pytest.raises(ValueError, match="drawn by group, and some row has none"):
-        runs(features, [1], sets=2)
+        draw_runs(features, [1], sets=2)
 
 
 def test_no_pair_is_trained_on_and_validated_on(make_features):
     features = make_features("binary")
     features.pairs["split"] = features.pairs["split"].replace("val", "train")
-    for run in runs(features, [1, 2], sets=3):
+    for run in draw_runs(features, [1, 2], sets=3):
         assert len(run.val) and not set(run.train) & set(run.val)
         assert set(run.train) | set(run.val) == set(run.fitted)
     assert sweep.sweep(features, [0, 1], [1, 2], sets=2).table["value"].notna().all()

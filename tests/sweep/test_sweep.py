@@ -8,7 +8,7 @@ from made import sphere
 from sklearn.metrics import roc_auc_score
 
 from gaplib import features, sweep
-from gaplib.sweep.runs import runs
+from gaplib.sweep.runs import draw_runs
 from gaplib.sweep.scores import CELL
 
 QUICK = sweep.Training(lr=0.03, epochs=40)  # a hundred steps of the published size teach little on so few rows
@@ -64,7 +64,7 @@ def test_gap_is_fitted_on_training_rows_or_on_all(make_features):
 def test_each_seed_cuts_its_own_validation_rows_where_there_are_none(make_features):
     features = make_features("binary")
     features.pairs["split"] = features.pairs["split"].replace("val", "train")
-    one, other = runs(features, [1, 2])
+    one, other = draw_runs(features, [1, 2])
     assert len(one.train) == len(other.train) == 405 and len(one.val) == len(other.val) == 45
     assert not set(one.train) & set(one.val) and set(one.val) != set(other.val)
     assert sweep.sweep(features, [0, 1], [1, 2]).table["value"].notna().all()
@@ -78,7 +78,7 @@ def test_a_validation_cut_without_some_class_is_scored_by_the_others(make_featur
             features.pairs["split"] == "test", features.pairs["label"].replace("c", "a")
         )
         sweep.sweep(replace(features, table=features.pairs.assign(label=rare)), [0, 1], [1])
-    cut = runs(features, [1])[0].val
+    cut = draw_runs(features, [1])[0].val
     features.pairs.loc[cut, "label"] = ["a", "b"] * (len(cut) // 2) + ["a"] * (len(cut) % 2)
     assert sweep.sweep(features, [0, 1], [1]).table["value"].notna().all()
     features.pairs.loc[cut, "label"] = "a"

@@ -12,6 +12,9 @@ from gaplib.features import Features
 from gaplib.sweep import probe, verdicts, work
 from gaplib.sweep.sweep import sweeps
 
+PACKAGE = Path(paths.__file__).parent
+CODE = [*PACKAGE.glob("sweep/*.py"), *(PACKAGE / name for name in ("gap.py", "modulate.py", "rows.py"))]
+
 
 def factorial(
     cells: Sequence[Features],
@@ -24,8 +27,8 @@ def factorial(
     """`verdicts.rises` of each combination, several at a time; at the shift its `verdicts.leads`, too.
 
     Each cell, training and share, with all treatments, is kept in `folder` as soon as it is done, under a name with a
-    digest of all that it depends on: the features, the options, and the code of this package. What is there already is
-    read, so a call that was interrupted goes on where it ended.
+    digest of all that it depends on: the features, the options, and the code that reckons with them. What is there
+    already is read, so a call that was interrupted goes on where it ended.
 
     Parameters
     ----------
@@ -68,12 +71,12 @@ def factorial(
         return pd.concat(work.side_by_side(one, jobs, step), ignore_index=True)
 
 
-def _told(runs):
+def _told(swept):
     """What there is to say of the treatments of one cell."""
-    table = verdicts.rises(runs)
+    table = verdicts.rises(swept)
     if not {"shift", *verdicts.CONTROLS} <= set(table["treatment"]):
         return table
-    return table.merge(verdicts.leads(runs).assign(treatment="shift"), "left")
+    return table.merge(verdicts.leads(swept).assign(treatment="shift"), "left")
 
 
 def _digest(features):
@@ -81,6 +84,6 @@ def _digest(features):
     seen = sha256(features.pairs.to_csv().encode())
     for array in features.paired():
         seen.update(array.tobytes())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(CODE):
         seen.update(path.read_bytes())
     return seen.hexdigest()

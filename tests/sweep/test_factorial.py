@@ -1,13 +1,15 @@
 """The factorial: every combination once, and after an interruption only what is missing."""
 
+from importlib import import_module
+
 import pandas as pd
 import pytest
 
 from gaplib import sweep
-from gaplib.sweep import resumable as room
 from gaplib.sweep import verdicts
 from gaplib.sweep.verdicts import CONTROLS
 
+room = import_module("gaplib.sweep.factorial")  # `sweep.factorial` is the function
 TREATMENTS = ["shift", *CONTROLS]
 TRAININGS = [sweep.Training(epochs=2), sweep.Converged(strengths=(1.0,), bounds=(1.0, 1.0))]
 
@@ -48,3 +50,13 @@ def test_other_features_or_options_are_no_continuation(make_features, tmp_path):
     for features, seed in ((one, 1), (other, 1), (one, 2)):
         sweep.factorial([features], ["shift"], {TRAININGS[0]: 1}, [seed], tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 3
+
+
+def test_other_code_is_no_continuation(make_features, tmp_path, monkeypatch):
+    assert {"gap.py", "modulate.py", "rows.py", "closed_form.py", "probe.py"} <= {path.name for path in room.CODE}
+    code = tmp_path / "code.py"
+    monkeypatch.setattr(room, "CODE", [code])
+    for content in ("one", "other"):
+        code.write_text(content)
+        sweep.factorial([make_features("binary")], ["shift"], {TRAININGS[0]: 1}, [1], tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
