@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from gaplib import paths
+from gaplib import features, paths
 from gaplib.names import extra, pick
 
 
@@ -59,7 +59,7 @@ class Key(NamedTuple):
     several: bool
 
 
-# Choices are written out here because torch would have to be imported to look them up; a test compares.
+# Written out, for to look them up in `sweep` takes two seconds of importing torch, at every notebook; a test compares.
 TREATMENTS = (
     "shift", "shift-only", "rescale", "rescale-each", "gap-kept", "placebo", "centre", "standardise", "whiten"
 )  # fmt: skip
@@ -76,7 +76,7 @@ KEYS = {
     "converged_sets": Key("a whole number above 0: training sets of converged probes there", _is_count, False),
     "longest": Key("a whole number above 0, of epochs along which notebook 05 follows cells", _is_count, False),
     "unreadable": Key("what to do with images that cannot be read", ("stop", "skip"), False),
-    "engine": Key("what encodes: ray is for many GPUs or machines", ("local", "ray"), False),
+    "engine": Key("what encodes: ray is for many GPUs or machines", tuple(features.ENGINES), False),
 }
 
 
@@ -198,8 +198,6 @@ def stored(datasets: Sequence[str], encoders: Sequence[str], n_pairs: int | None
     ValueError
         If two of the study's datasets or encoders have one name, and so one place for their features.
     """
-    from gaplib import features
-
     pairs = list(product(datasets, encoders))
     taken = {}
     for pair in pairs:
