@@ -8,7 +8,6 @@ import re
 from functools import partial
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from gaplib.encoders import hub, trust
@@ -135,13 +134,11 @@ def _bilinear(pixels, preprocessing, **_):
 
 def _pixels_of_resized(processor, size, images):
     """Of images that tf.image.resize makes by default, cut to whole numbers: bilinear between centres of pixels."""
-    import torch
-
+    height, width = size
     resized = []
     for image in images:
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
-        pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-        resized.append(Image.fromarray(pixels[0].permute(1, 2, 0).byte().numpy()))
+        whole = (0, 0, *image.size)
+        resized.append(image.transform((width, height), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR))
     return _pixels(processor, resized)
 
 
