@@ -319,6 +319,5 @@ def summary(image: ArrayLike, text: ArrayLike, k: int | None = None) -> pd.Serie
     values = {measure.__name__: measure(image, text) for measure in MEASURES}
     values["neighbour_mixing"] = neighbour_mixing(image, text, k)
     recall = recall_at_k(rows.sample(image, rows.SAMPLE), rows.sample(text, rows.SAMPLE), k)
-    values["recall_image_to_text"] = recall.image_to_text
-    values["recall_text_to_image"] = recall.text_to_image
+    values |= {f"recall_{direction}": share for direction, share in recall._asdict().items()}
     return pd.Series(values)

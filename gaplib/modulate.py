@@ -28,6 +28,13 @@ __all__ = ["LambdaShift", "by_lambda", "centre", "drop_gap_dims", "liang_shift",
 
 LARGEST = 1e6  # of lambda and of the gap's entries: beyond, single precision forgets the rows
 ORIGIN = 1e-6  # nearer to it than rounding can tell
+LABELS = {  # of what `by_lambda` finds by itself, in figures
+    "centroid_distance": "centroid distance",
+    "mean_cosine_image": "mean cosine, images",
+    "mean_cosine_text": "mean cosine, texts",
+    "paired_cosine": "paired cosine",
+    "relative_gap": "relative gap (RMG)",
+}
 
 Rows = tuple[np.ndarray, np.ndarray]  # of images and of texts
 
@@ -75,12 +82,11 @@ def liang_shift(image: ArrayLike, text: ArrayLike, delta: float, gap: ArrayLike 
     True
     """
     image, text = rows.check_two(image, text)
-    delta = check_lambda(delta, "delta")
     gap = check_gap(gap, image, text)
     length = np.linalg.norm(gap)
     if length < 1e-12:
         raise ValueError("the centroids coincide, so the gap has no direction to move along")
-    return shift(image, text, delta, gap / length)
+    return shift(image, text, check_lambda(delta, "delta"), gap / length)
 
 
 def centre(image: ArrayLike, text: ArrayLike, fit: Rows | None = None) -> Rows:
@@ -372,5 +378,6 @@ def _check_fit(fit, image, text):
     if not isinstance(fit, tuple | list) or len(fit) != 2:
         raise ValueError("fit must be two arrays, (image, text), to fit the move on")
     fit_image, fit_text = rows.check_two(*fit)
-    rows.check_two(fit_image, image)
+    if fit_image.shape[1] != image.shape[1]:
+        raise ValueError(f"fit and rows differ in width: {fit_image.shape[1]} and {image.shape[1]}")
     return fit_image, fit_text

@@ -24,15 +24,12 @@ def shared_pca(image: ArrayLike, text: ArrayLike, n_components: int = 3) -> np.n
     """
     image, text = rows.check_two(image, text)
     n_components = rows.check_k(n_components, image.shape[1], "the width", "n_components")
-    products = _products(image, "image") + _products(text, "text")
-    _, axes = np.linalg.eigh(products.astype(float))
+    image_products = sum(block.T @ block for block in rows.blocks(image, "image"))
+    text_products = sum(block.T @ block for block in rows.blocks(text, "text"))
+    _, axes = np.linalg.eigh((image_products + text_products).astype(float))
     axes = axes[:, ::-1][:, :n_components].T
     peaks = axes[np.arange(len(axes)), np.abs(axes).argmax(1)]
     return axes * np.sign(peaks)[:, None]
-
-
-def _products(x, name):
-    return sum(block.T @ block for block in rows.blocks(x, name))
 
 
 def to_sphere(x: ArrayLike, axes: np.ndarray) -> np.ndarray:

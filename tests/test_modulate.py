@@ -236,7 +236,10 @@ def test_refuses_what_cannot_be_moved(clouds, columns):
         (lambda: modulate.centre(same, same), "image: row 0 is moved to the origin"),
         (lambda: modulate.liang_shift(image, image, 0.5), "the gap has no direction"),
         (lambda: modulate.realign(same, same), "text: all rows are the same"),
-        (lambda: modulate.realign(image, text, fit=(image[:, :3], text[:, :3])), "differ in width: 3 and 6"),
+        (
+            lambda: modulate.realign(image, text, fit=(image[:, :3], text[:, :3])),
+            "fit and rows differ in width: 3 and 6",
+        ),
         (lambda: modulate.drop_gap_dims(image, text, 6), "k must be an integer between 1 and the width less one, 5"),
         (lambda: modulate.LambdaShift(n_dims=7).fit(columns[0]), "half of n_features = 13, 6, got 7"),
         (lambda: modulate.LambdaShift(n_dims=6).fit(0 * columns[0]), "image: row 0 is zero"),

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gaplib.datasets.shown import shown
 
-INSIDE = re.compile(r"(.+\.(?:arrow(?=#.+#\d+$)|tar(?=#\d+\+\d+$)))#(.+)", re.DOTALL)  # as `member` has it
+INSIDE = re.compile(r"(.+\.(?:arrow(?=#.+#\d+$)|tar(?=#\d+\+\d+$)))#(.+)", re.DOTALL)  # as `split_place` has it
 BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 
 
@@ -30,7 +30,7 @@ def open_image(
     Parameters
     ----------
     image : bytes, str, Path, ndarray or PIL image
-        The encoded file, or its path under `root`, or its place in a file there (see `member`); or pixels. Of an
+        The encoded file, or its path under `root`, or its place in a file there (see `split_place`); or pixels. Of an
         animation, the first frame is taken.
     root : Path, optional
     where : str
@@ -94,7 +94,7 @@ def _on_white(image):
 def _source(image, root):
     if isinstance(image, bytes | bytearray | memoryview):
         return io.BytesIO(image)
-    file, inside = member(os.fspath(image))
+    file, inside = split_place(os.fspath(image))
     path = os.path.join(root or ".", file)
     if inside is None:
         return path
@@ -114,14 +114,14 @@ def _stored(path, changed, column):
     return pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
 
 
-def member(image: str) -> tuple[str, str | None]:
+def split_place(image: str) -> tuple[str, str | None]:
     """File and place in it of an image inside a stored Arrow table or a tar; file and None of one that is a file.
 
     Examples
     --------
-    >>> member("train/data-00000-of-00001.arrow#image#12"), member("train-00.tar#1536+807")
+    >>> split_place("train/data-00000-of-00001.arrow#image#12"), split_place("train-00.tar#1536+807")
     (('train/data-00000-of-00001.arrow', 'image#12'), ('train-00.tar', '1536+807'))
-    >>> member("photos/#12.jpg")
+    >>> split_place("photos/#12.jpg")
     ('photos/#12.jpg', None)
     """
     match = INSIDE.fullmatch(image)

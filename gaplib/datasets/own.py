@@ -39,7 +39,7 @@ MUST_BE = {"image": "paths, or the bytes of images", "text": "strings"}
 SAYABLE = (*USUAL, "domain", "root")
 SAID = re.compile(r"(.+?) with (\w+=.*)", re.DOTALL)
 PART = re.compile(r", *(?=\w+=)")
-SAMPLE = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")  # a file of a WebDataset shard: its sample, and which part of it
+OF_SHARD = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")  # a file of a WebDataset shard: its sample, and which part of it
 ENDINGS = {".csv": "csv", ".tsv": "tsv", ".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tar": "tar"}
 HELD = {"dataset_info.json": "disk", "dataset_dict.json": "disk", "*.tar": "tar", "metadata.*": "folder"}
 HELD |= {"*/metadata.*": "folder", "*.parquet": "parquet", "*.json*": "json"}  # by a folder; the first that is there
@@ -49,7 +49,10 @@ SLIPS = 0.1  # share of a label's rows that may be wrong: it is refused with the
 
 
 class Stored(NamedTuple):
-    """Pairs as they are stored: columns under their own names, and the folders that paths and references start from."""
+    """Pairs as they are stored: columns under their own names, and the folder that paths in them start from.
+
+    Where the column of images is one of `references`, its paths start from `held` instead.
+    """
 
     table: pa.Table
     root: Path
@@ -362,7 +365,8 @@ def _arrow_files(load, path, root):
     tables = []
     for file, split in files.items():
         table = _captions_of_coco(pa.ipc.open_stream(pa.memory_map(file)).read_all())
-        table = _with_references(table, Path(file).relative_to(held).as_posix(), references)
+        table, referring = _with_references(table, Path(file).relative_to(held).as_posix())
+        references |= referring
         table = _with_class_names(table, parts[split].features)
         tables.append(_with_split(table, split) if len(parts) > 1 else table)
     return Stored(pa.concat_tables(tables, promote_options="permissive"), root, held, references)
@@ -388,8 +392,9 @@ def _loaded(load, path):
         log.setLevel(level)
 
 
-def _with_references(table, file, references):
-    """The table with `FILE#COLUMN#ROW` in place of the bytes of images; `references` gets the names of such columns."""
+def _with_references(table, file):
+    """The table with `FILE#COLUMN#ROW` in place of the bytes of images, and the names of the columns that have such."""
+    references = set()
     rows = pc.cast(pa.array(np.arange(len(table))), pa.string())
     for place, field in enumerate(table.schema):
         column = table[place]
@@ -402,7 +407,7 @@ def _with_references(table, file, references):
         table = table.set_column(place, field.name, pc.if_else(held, here, elsewhere))
         if pc.any(held).as_py():
             references.add(field.name)
-    return table
+    return table, references
 
 
 def _with_class_names(table, features):
@@ -460,7 +465,7 @@ def _samples(shard):
             if member.name in names:
                 raise ValueError(f"it holds {member.name} twice")
             names.add(member.name)
-            match = SAMPLE.fullmatch(member.name)
+            match = OF_SHARD.fullmatch(member.name)
             if match and member.isfile():
                 ending = match[2].lower()
                 part = _part(tar, member, ending, shard.name)

@@ -2,8 +2,8 @@
 
 A pair table is a pandas DataFrame, one row a pair, with the columns
 
-* `image`: the encoded file (bytes), or a path under the dataset's image root, or what `images.member` reads: an image
-  inside a stored Arrow table or a tar archive there;
+* `image`: the encoded file (bytes), or a path under the dataset's image root, or what `images.split_place` reads: an
+  image inside a stored Arrow table or a tar archive there;
 * `text`: a non-empty string;
 * `split`: `train`, `val` or `test`;
 * `group`: what must stay in one split (patient, lesion, drawing);
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from gaplib.datasets.images import cell, is_missing, member, open_image
+from gaplib.datasets.images import cell, is_missing, open_image, split_place
 from gaplib.datasets.shown import listed, shown
 from gaplib.names import pick
 from gaplib.rows import check_whole
@@ -56,7 +56,12 @@ NEEDED = ("image", "text", "split", "group")
 BLOCK = 2**19
 FIRST = 10  # bad rows that an error names
 EMPTY_TEXT = "the text is empty; fill it or drop the row"
-FINE, EMPTY, OUTSIDE, ABSENT = range(4)  # what an image of a table can be
+EMPTY_IMAGE = "the image is empty; give a path under the image root"
+OUTSIDE = (
+    "the image path leaves the image root {root}; move the images or a link to them there, or name a folder above them "
+    "as the root (`root=`)"
+)
+ABSENT = "no such image under {root}"
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ def check_labels(pairs: pd.DataFrame, about: About, where: str) -> None:
 
 
 def sample(dataset: Dataset, n_pairs: int | None, seed: int = 0) -> Dataset:
-    """A smaller dataset: about `n_pairs` pairs in whole groups, every split keeping its share.
+    """A smaller one of a validated dataset: about `n_pairs` pairs in whole groups, every split keeping its share.
 
     The dataset's name gains the number, so that its features are stored apart from the full ones.
     """
@@ -229,8 +234,10 @@ def sample(dataset: Dataset, n_pairs: int | None, seed: int = 0) -> Dataset:
     split = groups.groupby("split")["n"]
     keep = split.cumsum() <= n_pairs * split.transform("sum") / len(pairs)
     keep |= split.cumcount() == 0  # no split may vanish
-    kept = pairs["group"].isin(groups.index[keep])
-    return validate(pairs[kept], replace(about, name=sampled_name(about.name, n_pairs)))
+    kept = pairs[pairs["group"].isin(groups.index[keep])].reset_index(drop=True)
+    about = replace(about, name=sampled_name(about.name, n_pairs))
+    _check_variety(kept, about, f"dataset {about.name!r}")
+    return Dataset(kept, about)
 
 
 def sampled_name(name: str, n_pairs: int | None) -> str:
@@ -253,7 +260,11 @@ def fingerprint(dataset: Dataset) -> str:
     codes, images = pd.factorize(pairs["image"])
     stamp = lru_cache(_stamp)
     for image in images.tolist():
-        digest.update(image if isinstance(image, bytes) else f"{image} {stamp(about.root, member(image)[0])}".encode())
+        if isinstance(image, bytes):
+            digest.update(image)
+        else:
+            file, _ = split_place(image)
+            digest.update(f"{image} {stamp(about.root, file)}".encode())
     digest.update(codes.tobytes())
     return digest.hexdigest()[:16]
 
@@ -381,24 +392,22 @@ def _image_problems(image, about, where) -> Iterator[Problem]:
     if root is None and any(isinstance(name, str) for name in names):
         raise ValueError(f"{where}: images are paths, but there is no image root")
     there = lru_cache(os.path.isfile)  # many images of a stored table are in one file
-    states = [_image_state(name, root, there) for name in names.tolist()]
-    state = np.array([*states, EMPTY], np.int8)[codes]  # the last place: missing
-    remedy = "move the images or a link to them there, or name a folder above them as the root (`root=`)"
-    yield Problem(state == EMPTY, "the image is empty; give a path under the image root")
-    yield Problem(state == OUTSIDE, f"the image path leaves the image root {root}; {remedy}", "image")
-    yield Problem(state == ABSENT, f"no such image under {root}", "image")
+    messages = [_image_problem(name, root, there) for name in names.tolist()]
+    messages = np.array([*messages, EMPTY_IMAGE], object)[codes]  # the last place: missing
+    for message in (EMPTY_IMAGE, OUTSIDE, ABSENT):
+        yield Problem(messages == message, message.format(root=root), None if message == EMPTY_IMAGE else "image")
 
 
-def _image_state(image, root, there):
+def _image_problem(image, root, there):
     if not image:
-        return EMPTY
+        return EMPTY_IMAGE
     if isinstance(image, bytes):
-        return FINE
-    path = os.path.join(root, member(image)[0])
+        return None
+    path = os.path.join(root, split_place(image)[0])
     # Only a path that is absolute or climbs can leave the root; a link inside it may well lead to another disk.
     if (".." in image or os.path.isabs(image)) and not os.path.normpath(path).startswith(os.path.join(root, "")):
         return OUTSIDE
-    return FINE if there(path) else ABSENT
+    return None if there(path) else ABSENT
 
 
 def _split_and_label_problems(pairs, about) -> Iterator[Problem]:

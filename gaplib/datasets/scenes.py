@@ -17,7 +17,7 @@ from scipy import ndimage
 from gaplib.datasets.embedded import committed
 from gaplib.datasets.images import open_image
 from gaplib.datasets.pairs import About, Dataset, split_by_group
-from gaplib.datasets.phantoms.cores import first_rows
+from gaplib.datasets.phantoms.cores import check_size, first_rows
 
 SIZE = 96
 THINGS = {"bus": "bus", "cow": "cow", "guitar": "guitar", "tree": "deciduous tree"}  # answer: group in `emoji`
@@ -80,8 +80,7 @@ def clipart_qa(n: int = 4000, seed: int = 0) -> Dataset:
     >>> about.task, len(about.labels), pairs["group"].nunique()
     ('multiclass', 12, 2)
     """
-    if n < 1 or seed < 0:
-        raise ValueError(f"clipart-qa: n must be positive and seed not negative, got n={n}, seed={seed}")
+    check_size("clipart-qa", n, seed)
     pairs = pd.DataFrame(first_rows(n, _scene, seed), columns=["image", "text", "group", "label"])
     pairs.insert(2, "split", split_by_group(pairs["group"], seed=seed))
     about = About(

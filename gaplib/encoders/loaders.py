@@ -8,11 +8,10 @@ import re
 from functools import partial
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from gaplib.encoders import hub, trust
-from gaplib.names import extra, pick
+from gaplib.names import extra
 
 # Families whose text tower takes no mask: CLIP's is causal and pools the end of the text, which comes before the
 # padding; SigLIP's was trained to see its padding (Zhai et al. 2023), and a mask would change its embeddings.
@@ -59,17 +58,6 @@ def _settings(fields, checkpoint, device, precision):
         "image_tower": _at(precision, device, fields["image_tower"]),
         "text_tower": text_tower,
     }
-
-
-def pick_precision(precision: str, device: str) -> str:
-    """The name of a torch dtype; "auto" is float32 on a CPU, bfloat16 on a GPU that has it, else float16."""
-    if precision != "auto":
-        return pick(("float32", "bfloat16", "float16"), precision, "precision")
-    if not str(device).startswith("cuda"):
-        return "float32"
-    import torch
-
-    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def _at(precision, device, tower):
@@ -146,13 +134,11 @@ def _bilinear(pixels, preprocessing, **_):
 
 def _pixels_of_resized(processor, size, images):
     """Of images that tf.image.resize makes by default, cut to whole numbers: bilinear between centres of pixels."""
-    import torch
-
+    height, width = size
     resized = []
     for image in images:
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
-        pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-        resized.append(Image.fromarray(pixels[0].permute(1, 2, 0).byte().numpy()))
+        whole = (0, 0, *image.size)
+        resized.append(image.transform((width, height), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR))
     return _pixels(processor, resized)
 
 

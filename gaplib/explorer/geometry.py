@@ -11,23 +11,12 @@ from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from gaplib import modulate, project, rows
+from gaplib import modulate, project
 
 STEP = 0.005
 LAMS = np.round(np.arange(-0.5, 1.5 + STEP / 2, STEP), 3)
-MEASURES = {
-    "centroid_distance": "centroid distance",
-    "mean_cosine_image": "mean cosine, images",
-    "mean_cosine_text": "mean cosine, texts",
-    "paired_cosine": "paired cosine",
-    "relative_gap": "relative gap (RMG)",
-}
-SLIDER = {
-    "first": float(LAMS[0]),
-    "step": STEP,
-    "steps": len(LAMS),
-    "measures": MEASURES,
-}  # its places, and what is told
+# The places of the slider, and what is told at each.
+SLIDER = {"first": float(LAMS[0]), "step": STEP, "steps": len(LAMS), "measures": modulate.LABELS}
 ARCS = 100  # pairs joined on the sphere
 NEAREST = 5  # neighbours of a row
 MATRIX = 60  # pairs whose cosines are all shown: two pixels a row
@@ -98,21 +87,13 @@ def neighbours(image: np.ndarray, text: np.ndarray) -> str:
 
 def _nearest(here, there):
     """Of each row the k nearest others, (n, k, 2): their number and the cosine, the nearest first."""
-    k = min(NEAREST, len(here) - 1)
-    found = np.empty((len(here), k, 2))
-    start = 0
-    for block in rows.pieces(here, 512 * here.shape[1]):
-        cosines = block @ there.T
-        part = slice(start, start + len(block))
-        if here is there:
-            np.fill_diagonal(cosines[:, part], -np.inf)
-        nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-        their = np.take_along_axis(cosines, nearest, 1)
-        order = np.argsort(-their, axis=1, kind="stable")
-        found[part, :, 0] = np.take_along_axis(nearest, order, 1)
-        found[part, :, 1] = np.take_along_axis(their, order, 1)
-        start += len(block)
-    return found
+    from sklearn.neighbors import NearestNeighbors
+
+    near = NearestNeighbors(n_neighbors=min(NEAREST, len(here) - 1), algorithm="brute").fit(there)
+    others = None if here is there else here  # of None, it finds those of the rows themselves but for each itself
+    numbers = near.kneighbors(others, return_distance=False)
+    cosines = np.einsum("ij,ikj->ik", here, there[numbers])
+    return np.stack([numbers, cosines], axis=-1)
 
 
 def by_cluster(encoded: list[Both]) -> np.ndarray:

@@ -75,7 +75,7 @@ class _Panel:
     """The clouds of one dataset, drawn on axes, and moved to any lambda."""
 
     def __init__(self, ax: Axes, view: pd.DataFrame, domain: str):
-        clouds = {lam: layout.clouds(part, ["x", "y"]) for lam, part in view.groupby("lam")}
+        clouds = {lam: layout.coordinates(part, ["x", "y"]) for lam, part in view.groupby("lam")}
         at = np.stack(list(clouds.values()))
         self.at = make_interp_spline(list(clouds), at, k=1)  # between two lambdas, on the line from one to the other
         self.pairs = ax.add_collection(LineCollection([], colors="black", linewidths=0.2, alpha=0.1))

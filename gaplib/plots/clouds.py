@@ -29,7 +29,7 @@ def cones_umap(table: pd.DataFrame) -> Figure:
     """
     fig, cells = layout.grid(table, 1.75)
     for ax, cell in cells:
-        _umap(ax, *layout.clouds(cell, ["x", "y"]))
+        _umap(ax, *layout.coordinates(cell, ["x", "y"]))
     layout.legend_of_modalities(fig, Line2D([], [], color="black", lw=0.5, alpha=0.5, label="pair"))
     n = table.groupby(["dataset", "encoder"])["pair"].nunique().max()
     layout.caption(
@@ -80,7 +80,7 @@ def _spheres(axes: np.ndarray, view: pd.DataFrame, lams: np.ndarray, colour: str
     # Look at the clouds from the front, a little from the side, and the same way at every lambda.
     azimuth = np.degrees(np.arctan2(view["y"].mean(), view["x"].mean())) + 20
     for ax, lam in zip(axes, lams, strict=True):
-        _sphere(ax, *layout.clouds(view[view["lam"] == lam], ["x", "y", "z"]))
+        _sphere(ax, *layout.coordinates(view[view["lam"] == lam], ["x", "y", "z"]))
         ax.view_init(15, azimuth)
         ax.set_title(f"lambda = {lam:g}", pad=-2)
     beside = {"rotation": 90, "ha": "center", "va": "center", "transform": axes[0].transAxes}

@@ -9,17 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gaplib import modulate
 from gaplib.plots import layout, style
 
-MEASURES = {
-    "centroid_distance": "centroid distance",
-    "paired_cosine": "paired cosine",
-    "relative_gap": "relative gap (RMG)",
-}
+SHOWN = ("centroid_distance", "paired_cosine", "relative_gap")  # of the measures by lambda, those of the gap
 OURS = "#882255"
 LEARNED = "#009E73"
 HARD = ("ham10000",)  # the published AUC of several classes is that of hard predictions
-TREATMENTS = {
+TREATMENT_LOOKS = {
     "shift": {"color": "black", "lw": 1.8, "marker": "o"},
     "placebo": {"color": "#56B4E9", "lw": 1.2, "ls": "--", "marker": "s"},
     "rescale": {"color": "#E69F00", "lw": 1.2, "ls": "-.", "marker": "^"},
@@ -36,7 +33,8 @@ def gap_by_lambda(table: pd.DataFrame, note: str = "") -> Figure:
     table : DataFrame
         dataset, encoder, encoder_domain, lam, measure, value.
     """
-    table = table.assign(measure=table["measure"].map(MEASURES)).dropna(subset="measure")
+    table = table[table["measure"].isin(SHOWN)]
+    table = table.assign(measure=table["measure"].map(modulate.LABELS))
     fig, cells = layout.grid(table, 1.25, "lambda", by="measure", sharex=True, sharey="col")
     looks = _encoder_looks(table)
     for ax, cell in cells:
@@ -205,8 +203,8 @@ def transient(table: pd.DataFrame, note: str = "") -> Figure:
     axes[0, 0].set_xticks([1, 10, 100, last, 4 * last], ["1", "10", "100", f"{last:g}", "end"])
     fig.supylabel("AUC(1) - AUC(0), symlog", size=8)
     names = table["treatment"].unique()
-    handles = [Line2D([], [], ms=4, label=name, **TREATMENTS.get(name, OTHER)) for name in names]
-    layout.legend(fig, [*handles, layout.margin(table)], 6)
+    handles = [Line2D([], [], ms=4, label=name, **TREATMENT_LOOKS.get(name, OTHER)) for name in names]
+    layout.legend(fig, [*handles, layout.margin_handle(table)], 6)
     layout.caption(
         fig,
         "Differences of test AUC by epoch, without early stopping; `end`: the converged probe, its strength chosen on "
@@ -220,7 +218,7 @@ def _paths(ax: Axes, cell: pd.DataFrame, end: float) -> None:
     ax.set_xscale("log")
     layout.differences(ax.yaxis, cell["margin"].iloc[0], cell["difference"].abs().max())
     for treatment, rows in cell.groupby("treatment", sort=False):
-        look = TREATMENTS.get(treatment, OTHER)
+        look = TREATMENT_LOOKS.get(treatment, OTHER)
         rows = rows.sort_values("epoch")
         converged = np.isinf(rows["epoch"])
         ax.plot("epoch", "difference", data=rows[~converged], label=treatment, **look | {"marker": ""})

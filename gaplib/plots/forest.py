@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from gaplib.plots import layout, style
 
 MODALITIES = {"image": (style.IMAGE, -0.17), "text": (style.TEXT, 0.17)}  # colour, place in the row of the dataset
-ENCODERS = {"medical": "o", "general": "s"}  # marker of each domain
+DOMAIN_MARKERS = {"medical": "o", "general": "s"}  # of encoders
 VERDICTS = {"better": "#00795A", "worse": "#A6611A", "equivalent": "black", "undecided": style.NEUTRAL}
 SMALL = 0.01  # of a slope: linear within, logarithmic beyond
 UNSEEN = 0.5  # an AUC cannot rise by more over guessing
@@ -98,7 +98,7 @@ def sensitivity(table: pd.DataFrame, note: str = "") -> Figure:
     fig, axes = plt.subplots(squeeze=False, figsize=(style.WIDE, 0.2 * len(lines) + 1.1))
     ax = axes[0, 0]
     handles = []
-    for domain, marker in ENCODERS.items():
+    for domain, marker in DOMAIN_MARKERS.items():
         cells = table[table["encoder_domain"] == domain]
         colour = style.DOMAIN[domain]
         ax.hlines(cells["line"], cells["low"], cells["high"], colour, lw=1.1)
@@ -141,7 +141,7 @@ def verdicts(table: pd.DataFrame) -> Figure:
         ax.tick_params(labelbottom=True)  # also above a place left empty
     layout.name_lines(axes, lines)
     handles = [Line2D([], [], color="black", lw=width, label=name) for name, (*_, width) in OF_A_CELL.items()]
-    layout.legend(fig, [*handles, layout.margin(table)], 3)
+    layout.legend(fig, [*handles, layout.margin_handle(table)], 3)
     sources = "; ".join(f"{training}: {_sources(part)}" for training, part in panels)
     layout.caption(fig, f"{READ_VERDICTS.format(sources=sources)} {layout.LAMBDA}")
     return fig
@@ -187,7 +187,7 @@ def treatments(table: pd.DataFrame, note: str = "") -> Figure:
     handles = [Line2D([], [], color="black", lw=width, label=label) for label, (*_, width) in OVER_CELLS.items()]
     for domain in sorted(table["dataset_domain"].unique(), reverse=True):
         handles.append(Line2D([], [], ls="", marker="o", ms=3, color=style.DOMAIN[domain], label=f"{domain} cell"))
-    layout.legend(fig, [*handles, layout.margin(table)], 5)
+    layout.legend(fig, [*handles, layout.margin_handle(table)], 5)
     layout.caption(
         fig,
         "Test AUC under a treatment at full strength less that of the features as encoded, by the same training. "
@@ -232,7 +232,7 @@ def heads(table: pd.DataFrame, note: str = "") -> Figure:
     farthest = table[["difference", "low_90", "high_90"]].abs().max(axis=None)
     layout.differences(axes[0, 1].xaxis, table["margin"].iloc[0], farthest)
     layout.name_lines(axes, lines)
-    layout.legend(fig, [*handles, layout.margin(table)], 6)
+    layout.legend(fig, [*handles, layout.margin_handle(table)], 6)
     layout.caption(
         fig,
         "Left: hollow as encoded, filled at lambda 1. Right: the difference with its 90 % interval, over test rows by "

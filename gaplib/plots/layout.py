@@ -142,7 +142,7 @@ def symlog(axis: Axis, linear: float, largest: float) -> None:
     axis.set_major_formatter("{x:g}")
 
 
-def margin(table: pd.DataFrame) -> Patch:
+def margin_handle(table: pd.DataFrame) -> Patch:
     """The band in a legend."""
     return Patch(color=BAND, label=f"margin, {table['margin'].iloc[0]:g}")
 
@@ -167,7 +167,7 @@ def caption(fig: Figure, text: str) -> None:
     fig.supxlabel("\n".join(lines), size=6.5, color=style.NEUTRAL, x=0.01, ha="left")
 
 
-def clouds(view: pd.DataFrame, columns: list[str]) -> np.ndarray:
+def coordinates(view: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """Coordinates of the images and of the texts, both in the order of the pairs: (2, n, columns)."""
     both = view.sort_values(["modality", "pair"])[columns].to_numpy()
     return both.reshape(2, -1, len(columns))

@@ -60,7 +60,7 @@ def test_ink_is_tinted_and_paper_stays_white():
 def small(tmp_path, monkeypatch):
     """Minis in a temporary folder, trained on a handful of pairs."""
     monkeypatch.setattr(paths, "ENCODERS", tmp_path)
-    registry = {name: encoders.REGISTRY[name]._replace(checkpoint=tmp_path / name) for name in train.RECIPES}
+    registry = {name: encoders.REGISTRY[name]._replace(place=tmp_path / name) for name in train.RECIPES}
     monkeypatch.setattr(encoders, "REGISTRY", registry)
     monkeypatch.setattr(train, "CANDIDATES", 12)
     table = derm.phantom_derm(n=60, seed=5).pairs.assign(varied=[True, False] * 30, source="skin")

@@ -202,7 +202,7 @@ def test_a_device_that_is_not_there(device, monkeypatch):
 
 
 def test_minis_outside_a_clone(tmp_path, monkeypatch):
-    gone = encoders.registry.Source(tmp_path / "gone" / "mini-clip", None, "general", 32)
+    gone = encoders.Source(tmp_path / "gone" / "mini-clip", None, "general", 32)
     monkeypatch.setitem(encoders.REGISTRY, "mini-clip", gone)
     monkeypatch.setattr(paths, "ENCODERS", tmp_path / "gone")
     with pytest.raises(OSError, match="come with a checkout .* .data/encoders/mini-clip.*GAPLIB_CHECKPOINTS"):

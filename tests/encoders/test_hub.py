@@ -18,11 +18,10 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from gaplib import encoders, paths
-from gaplib.encoders import convert, hub
-from gaplib.encoders.registry import Source
+from gaplib.encoders import Source, convert, hub
 
 TEXTS = ["a red bridge at dusk", "No focal consolidation."]
-BIOMEDCLIP, CLIP, MEDSIGLIP = (encoders.REGISTRY[name].checkpoint for name in ("biomedclip", "clip", "medsiglip"))
+BIOMEDCLIP, CLIP, MEDSIGLIP = (encoders.REGISTRY[name].place for name in ("biomedclip", "clip", "medsiglip"))
 
 OTHER = "org/other"
 
@@ -59,7 +58,7 @@ def test_a_folder_and_a_cache_are_the_same(own, name, tmp_path, monkeypatch):
     monkeypatch.delenv("GAPLIB_CHECKPOINTS")
     cached = encoders.load(name, "cpu")
     source = encoders.REGISTRY[name]
-    assert cached.checkpoint.startswith(f"{source.checkpoint}@{source.revision}") and len(source.revision) == 40
+    assert cached.checkpoint.startswith(f"{source.place}@{source.revision}") and len(source.revision) == 40
     assert name != "biomedclip" or cached.checkpoint.endswith(" + {}@{}".format(*hub.SECOND[BIOMEDCLIP]))
     shutil.rmtree(own / name)
     shutil.copytree(snapshot, own / name)
@@ -364,7 +363,7 @@ def ask(made, tmp_path):
     """A function that loads encoders in a process that may reach the stand-in, and returns a line for each."""
     for repository, folder in ((CLIP, "clip"), (MEDSIGLIP, "medsiglip"), (BIOMEDCLIP, "biomedclip")):
         Hub.files[repository] = {p.name: p.read_bytes() for p in (made / folder).iterdir()}
-        Hub.commits[repository] = next(s.revision for s in encoders.REGISTRY.values() if s.checkpoint == repository)
+        Hub.commits[repository] = next(s.revision for s in encoders.REGISTRY.values() if s.place == repository)
     shutil.copytree(made / "biomedclip", tmp_path / "pickled")
     pickled = pickle_weights(tmp_path / "pickled")
     del Hub.files[BIOMEDCLIP]["open_clip_model.safetensors"]

@@ -18,7 +18,6 @@ from playwright.sync_api import sync_playwright
 
 from gaplib import datasets, encoders, explorer, modulate, paths, project
 from gaplib.datasets import pairs
-from gaplib.explorer.geometry import MEASURES
 
 pytestmark = pytest.mark.slow
 START = paths.REPO / "notebooks" / "00-start-here.ipynb"
@@ -111,7 +110,7 @@ def drag(page, slider, share):
 
 def shown(view):
     """Lambda and the five numbers, as a reader sees them."""
-    names = ("value", *MEASURES)
+    names = ("value", *modulate.LABELS)
     return [float(view.locator(f"#{name}").inner_text()) for name in names]
 
 
@@ -442,7 +441,7 @@ def compared(clouds, other, tmp_path_factory):
 
 
 def numbers_of(page, k):
-    return [float(page.locator(f"#{name}{k and f'-{k}' or ''}").inner_text()) for name in MEASURES]
+    return [float(page.locator(f"#{name}{k and f'-{k}' or ''}").inner_text()) for name in modulate.LABELS]
 
 
 def test_each_encoder_has_its_own_exact_numbers_at_every_lambda(browse, compared, clouds, other):

@@ -15,7 +15,6 @@ from pages import data_of, measured, picture, sphere, unpack
 from PIL import Image
 
 from gaplib import explorer, gap, modulate, sweep
-from gaplib.explorer.geometry import MEASURES
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def clouds():
 def test_the_page_holds_a_number_for_every_place_of_the_slider(clouds):
     image, text = clouds(50)
     data = data_of(explorer.explore((image, text), n=20))
-    numbers = unpack(data["panels"][0]["numbers"]).reshape(len(MEASURES), -1)
+    numbers = unpack(data["panels"][0]["numbers"]).reshape(len(modulate.LABELS), -1)
     assert (data["first"], data["steps"], numbers.shape[1]) == (-0.5, 401, 401)
     for k in (0, 7, 100, 399, 400):
         np.testing.assert_allclose(numbers[:, k], measured(image, text, -0.5 + k * 0.005), atol=1e-5)

@@ -65,13 +65,13 @@ def make_cached(cache, name):
     source = REGISTRY[name]
     made = make(cache / "made", name)
     (made.parent / BERT).mkdir(parents=True, exist_ok=True)
-    snapshots = {source.checkpoint: (source.revision, made)}
+    snapshots = {source.place: (source.revision, made)}
     if name == "biomedclip":
-        second, commit = SECOND[source.checkpoint]
+        second, commit = SECOND[source.place]
         snapshots[second] = (commit, made.parent / second)
     for repository, (revision, files) in snapshots.items():
         cached(cache, files, repository, revision)
-    return cache / f"models--{source.checkpoint.replace('/', '--')}" / "snapshots" / source.revision
+    return cache / f"models--{source.place.replace('/', '--')}" / "snapshots" / source.revision
 
 
 MAP = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model", "AutoTokenizer": ["evil.Tokenizer", None]}

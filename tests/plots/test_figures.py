@@ -269,7 +269,7 @@ def small(one_seed, contrasts, learned, paths_of_treatments, gains, by_head):
     chosen = chosen.assign(mean=0.81)
     cells = chosen[["dataset", "encoder"]].assign(encoder_domain="medical", dataset_domain="natural")
     slopes = cells.assign(slope=0.01, low=-0.01, high=0.03, resamples=3)
-    measured = cells.merge(pd.DataFrame({"measure": list(curves.MEASURES)}), "cross")
+    measured = cells.merge(pd.DataFrame({"measure": list(curves.SHOWN)}), "cross")
     measured = measured.merge(pd.DataFrame({"lam": LAMS, "value": (1, 0.5, 0)}), "cross")
     binned = cells.merge(pd.DataFrame({"kind": list(clouds.KINDS)}), "cross").assign(n=100)
     binned = binned.merge(pd.DataFrame({"cosine": (-0.5, 0.5), "density": (1, 1)}), "cross")

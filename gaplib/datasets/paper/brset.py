@@ -48,8 +48,6 @@ ANATOMY = ("optic_disc", "vessels", "macula")
 HISTORY = ("patient_age", "patient_sex", "exam_eye", "comorbidities", "diabetes_time_y", "insuline")
 TYPED = ("image_id", "patient_age", "comorbidities", "diabetes_time_y", "diabetes_time")
 RENAMED = {"diabetes_time": "diabetes_time_y", "insulin": "insuline", "insulin_use": "insuline", "drusen": "drusens"}
-
-
 PUBLISHED = (
     "An image from the {exam_eye} eye of a {patient_sex} patient, aged {patient_age} years, {comorbidities}, "
     "{diabetes_time_y}, {insuline}. The optic disc is {optic_disc}, vessels are {vessels}, and the macula is {macula}. "

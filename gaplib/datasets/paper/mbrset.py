@@ -44,8 +44,6 @@ EDUCATION = {
     6: "some tertiary",
     7: "tertiary",
 }
-
-
 PUBLISHED = (
     "A {sex} patient {age}, {dm_time}, {insulin}, and {oraltreatment_dm}. The patient is {systemic_hypertension}, "
     "{alcohol_consumption}, {smoking}, {obesity}, and {vascular_disease}. Medical history includes: "

@@ -47,12 +47,12 @@ def _read(found, split, ingredients):
     if len(images) != len(places) or not known:
         raise ValueError(f"dataset 'recipes5k': {split}_labels.txt must give a line of ingredients for each image")
     pairs = pd.DataFrame({"image": [f"images/{image}" for image in images], "split": split})
-    pairs["text"] = [_listed(ingredients[int(place)]) for place in places]
+    pairs["text"] = [_ingredients(ingredients[int(place)]) for place in places]
     pairs["label"] = [image.split("/")[0] for image in images]
     pairs["group"] = pairs["image"]
     return pairs
 
 
-def _listed(line):
+def _ingredients(line):
     parts = [part.strip() for part in line.split(",")]
     return ", ".join(part for part in parts if part)

@@ -9,6 +9,12 @@ FEW = 2000  # rows, some seconds for one core; starting processes costs CPU that
 CHUNK = 25  # patients that a process draws at a time
 
 
+def check_size(name: str, n: int, seed: int) -> None:
+    """Refuse a number of rows, or a seed, of which a generated dataset cannot be drawn."""
+    if n < 1 or seed < 0:
+        raise ValueError(f"{name}: n must be positive and seed not negative, got n={n}, seed={seed}")
+
+
 def first_rows(n: int, draw: Callable, *arguments) -> list:
     """The first `n` rows of the patients 0, 1, 2, ..., of whom `draw(number, *arguments)` gives all rows of one.
 

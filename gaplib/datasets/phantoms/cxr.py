@@ -18,7 +18,7 @@ from PIL import Image
 from gaplib.datasets.pairs import About, Dataset, split_by_group
 from gaplib.datasets.phantoms.chest import render
 from gaplib.datasets.phantoms.chest_report import write
-from gaplib.datasets.phantoms.cores import first_rows
+from gaplib.datasets.phantoms.cores import check_size, first_rows
 
 LABELS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "No Finding", "Pleural Effusion")
 ABOUT = About(
@@ -66,8 +66,7 @@ def phantom_cxr(n: int = 4000, seed: int = 0) -> Dataset:
     >>> bool((pairs[list(about.labels)].sum(axis=1) > 0).all())
     True
     """
-    if n < 1 or seed < 0:
-        raise ValueError(f"phantom-cxr: n must be positive and seed not negative, got n={n}, seed={seed}")
+    check_size("phantom-cxr", n, seed)
     pairs = pd.DataFrame(first_rows(n, _patient, seed))
     pairs.insert(2, "split", split_by_group(pairs["group"], seed=seed))
     return Dataset(pairs, ABOUT)

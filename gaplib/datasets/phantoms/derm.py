@@ -13,7 +13,7 @@ import pandas as pd
 
 from gaplib.datasets.pairs import About, Dataset, split_by_group
 from gaplib.datasets.phantoms import skin
-from gaplib.datasets.phantoms.cores import first_rows
+from gaplib.datasets.phantoms.cores import check_size, first_rows
 
 LABELS = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 ABOUT = About(
@@ -208,8 +208,7 @@ def phantom_derm(n: int = 4000, seed: int = 0, bare: float = 0.5) -> Dataset:
     >>> about.task, len(pairs), pairs.image[0][1:4]
     ('multiclass', 3, b'PNG')
     """
-    if n < 1 or seed < 0:
-        raise ValueError(f"phantom-derm: n must be positive and seed not negative, got n={n}, seed={seed}")
+    check_size("phantom-derm", n, seed)
     pairs = pd.DataFrame(first_rows(n, _lesion, seed, bare), columns=["image", "text", "group", "label"])
     pairs["split"] = split_by_group(pairs["group"])
     return Dataset(pairs, ABOUT)

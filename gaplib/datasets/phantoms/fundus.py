@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gaplib.datasets.pairs import About, Dataset, split_by_group
-from gaplib.datasets.phantoms.cores import first_rows
+from gaplib.datasets.phantoms.cores import check_size, first_rows
 from gaplib.datasets.phantoms.retina import draw
 
 LABELS = ("no retinopathy", "retinopathy")
@@ -68,8 +68,7 @@ def phantom_fundus(n: int = 4000, seed: int = 0) -> Dataset:
     >>> pairs["text"][0].partition(" Comorbidities")[0]
     'Eye: right. Sex: male. Age: 60 years.'
     """
-    if n < 1 or seed < 0:
-        raise ValueError(f"phantom-fundus: n must be positive and seed not negative, got n={n}, seed={seed}")
+    check_size("phantom-fundus", n, seed)
     pairs = pd.DataFrame(first_rows(n, _patient, seed), columns=["image", "text", "group", "label"])
     pairs.insert(2, "split", split_by_group(pairs["group"], seed=seed))
     return Dataset(pairs, ABOUT)
