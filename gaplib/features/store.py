@@ -59,7 +59,8 @@ def left_over(folder: Path) -> bool:
 def tidy(folder: Path) -> None:
     """Remove what only an unfinished extraction needs."""
     shutil.rmtree(unfinished(folder), ignore_errors=True)
-    (folder / "ledger").unlink(missing_ok=True)
+    for left in (folder / "ledger", *folder.glob(".*.part")):  # the second, where a process was killed as it wrote
+        left.unlink(missing_ok=True)
 
 
 def digest(data: bytes) -> str:
@@ -183,8 +184,10 @@ def settle(folder: Path, about: dict, description: About, table: bytes) -> None:
     """Make what lies in the unfinished folder whole, and move it into its place."""
     dataset = asdict(description) | {"root": description.root and str(description.root)}
     write_about(unfinished(folder), about | {"dataset": dataset, "table": digest(table), "block": BLOCK})
-    write(table_of(folder), table)
+    own = unfinished(folder) / table_of(folder).name  # another encoder's process may write the same table
+    write(own, table)
     with writing(folder):
+        os.replace(own, table_of(folder))
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(unfinished(folder), folder)
 

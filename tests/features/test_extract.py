@@ -136,6 +136,13 @@ def test_killed_at_ten_moments_it_resumes_to_the_same_bytes(dataset, folder, tmp
     assert resumed >= 5  # else the moments missed what they should hit
 
 
+def test_what_a_killed_process_was_writing_is_not_kept(dataset, folder):
+    _, path = interrupted(dataset, folder)
+    (path.parent / ".text_index.npy.1.part").write_bytes(b"half of it")
+    features.extract(dataset, Counting())
+    assert set(content(folder)) == FILES
+
+
 def interrupted(dataset, folder, after=20):
     """The array of the images, and the ledger, of an extraction that broke down after so many items."""
     with pytest.raises(KeyboardInterrupt):
