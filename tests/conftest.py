@@ -1,5 +1,6 @@
 """What every test gets: no network beyond loopback, its own folder for what is made, one set of made features."""
 
+import gc
 import os
 import runpy
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these two as in gaplib.study; read when NumPy and torch load
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import nbformat  # noqa: F401 - before there are many objects: among them, its grammar takes ten times as long
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +73,11 @@ def make_features():
         return Features(image, text, np.arange(n), np.arange(n), pairs, about, "made-encoder")
 
     return make
+
+
+def pytest_collection_finish():
+    """What is imported stays: no search for garbage need go through it again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):
