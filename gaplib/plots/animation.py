@@ -51,23 +51,18 @@ def umap_by_lambda(table: pd.DataFrame, path: str | Path) -> Path:
     fig.set_layout_engine("none")  # so that later frames stand where the first one does
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    FuncAnimation(fig, draw, _there_and_back(lams)).save(path, _Writer(FPS), dpi=DPI)
+    rising = np.linspace(lams[0], lams[-1], BETWEEN * (len(lams) - 1) + 1)
+    FuncAnimation(fig, draw, rising).save(path, _ThereAndBack(FPS), dpi=DPI)
     plt.close(fig)
     return path
 
 
-def _there_and_back(lams):
-    """Lambda, frame by frame."""
-    rising = np.linspace(lams[0], lams[-1], BETWEEN * (len(lams) - 1) + 1)
-    there = np.pad(rising, REST - 1, "edge")
-    return np.r_[there, rising[-2:0:-1]]
-
-
-class _Writer(PillowWriter):
-    """A GIF of 64 colours, which makes it a fifth smaller."""
+class _ThereAndBack(PillowWriter):
+    """A GIF of the frames and then back again, both ends at rest; of 64 colours, which makes it a fifth smaller."""
 
     def finish(self):
-        self._frames = [frame.quantize(64) for frame in self._frames]
+        first, *between, last = [frame.quantize(64) for frame in self._frames]
+        self._frames = [first] * REST + between + [last] * REST + between[::-1]
         super().finish()
 
 
