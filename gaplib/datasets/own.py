@@ -1,4 +1,4 @@
-"""Your own image-text pairs: tables, folders, archives and the hub, all by one kind of name.
+"""Your own image-text pairs: tables, folders, archives and the hub, all by one kind of name::
 
     csv:PATH  tsv:PATH  json:PATH  parquet:PATH  folder:PATH  disk:PATH  tar:PATH  hub:ORG/NAME@REVISION
 

@@ -1,6 +1,6 @@
 """Frozen dual encoders by name: PIL images and strings in, unit-norm float32 rows out; no code of a checkpoint is run.
 
-Besides the names of `REGISTRY`, any dual encoder that transformers or open_clip can load:
+Besides the names of `REGISTRY`, any dual encoder that transformers or open_clip can load::
 
     hf:ORG/REPOSITORY[@REVISION]    a repository of the hub, in the format of either library
     open_clip:ARCHITECTURE/TAG      weights that open_clip lists, such as open_clip:ViT-B-16/laion2b_s34b_b88k
