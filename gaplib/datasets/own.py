@@ -1,10 +1,11 @@
 """Your own image-text pairs: tables, folders, archives and the hub, all by one kind of name::
 
-    csv:PATH  tsv:PATH  json:PATH  parquet:PATH  folder:PATH  disk:PATH  tar:PATH  hub:ORG/NAME@REVISION
+    csv:PATH  tsv:PATH  json:PATH  parquet:PATH
+    folder:PATH  disk:PATH  tar:PATH  hub:ORG/NAME@REVISION
 
-Any of these may go on ` as NAME`, and ` with image=COLUMN, text=COLUMN, label=COLUMN, split=COLUMN, group=COLUMN,
-domain=DOMAIN, root=FOLDER`, where columns have other names than the usual ones (`USUAL`). Whatever it is, it is read in
-columns, so ten million rows are no different from ten; images are opened when they are needed.
+Any of these may go on with "as NAME", and with "with image=COLUMN, text=COLUMN, label=COLUMN, split=COLUMN,
+group=COLUMN, domain=DOMAIN, root=FOLDER", where columns have other names than the usual ones (`USUAL`). Whatever it is,
+it is read in columns, so ten million rows are no different from ten; images are opened when they are needed.
 """
 
 import hashlib

@@ -2,9 +2,10 @@
 
 Besides the names of `REGISTRY`, any dual encoder that transformers or open_clip can load::
 
-    hf:ORG/REPOSITORY[@REVISION]    a repository of the hub, in the format of either library
-    open_clip:ARCHITECTURE/TAG      weights that open_clip lists, such as open_clip:ViT-B-16/laion2b_s34b_b88k
-    local:FOLDER                    a folder in the format of either library
+    hf:ORG/REPOSITORY[@REVISION]  a repository of the hub, of either library
+    open_clip:ARCHITECTURE/TAG    weights that open_clip lists, such as
+                                  open_clip:ViT-B-16/laion2b_s34b_b88k
+    local:FOLDER                  a folder in the format of either library
 
 A new name is one line in `REGISTRY`: a hub repository and its revision (or a committed folder), domain and context
 length. torch and the model libraries are imported when one is loaded.
