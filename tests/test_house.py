@@ -20,7 +20,7 @@ AT_ONCE = 0  # tuple-to-tuple assignments of unlike things; 125 once
 TOO_LONG = 0  # functions of more than 25 lines; 18 once
 # Of gaplib, docstrings included, phantoms apart: as counted. Whoever adds a function raises it in the same commit and
 # says why; whoever removes a mechanism lowers it.
-LINES = 11_130
+LINES = 11_128
 
 
 def tracked():

@@ -214,23 +214,21 @@ class _Encoded:
 
 def _encoded(features, gap=None):
     """The rows of features or of two arrays; unless given, the gap is that of their training pairs, or of all."""
-    if hasattr(features, "paired"):
+    is_features = hasattr(features, "paired")
+    if is_features:
         image, text = features.paired()
-        fit = features.paired("train")
-        gap_of = "fitted on training pairs"
-        known = _known(features)
     elif isinstance(features, tuple | list) and len(features) == 2:
         image, text = features
-        fit = features
-        gap_of = "fitted on these pairs"
-        known = {}
     else:
         kind = type(features).__name__
         raise ValueError(f"features: Features, or two arrays (image, text) of paired rows, needed; got {kind}")
     image, text = rows.check_pairs(image, text, least=2)
+    known = _known(features) if is_features else {}
     if gap is not None:
         return _Encoded(image, text, modulate.check_gap(gap, image, text), "as given", known)
-    return _Encoded(image, text, measures.gap_vector(*fit), gap_of, known)
+    if is_features:
+        return _Encoded(image, text, measures.gap_vector(*features.paired("train")), "fitted on training pairs", known)
+    return _Encoded(image, text, measures.gap_vector(image, text), "fitted on these pairs", known)
 
 
 def _known(features):
